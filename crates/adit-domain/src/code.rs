@@ -1,0 +1,200 @@
+//! Stable codes: errors, end reasons and notices, each with what they mean to HTTP, to a WebSocket and to a person.
+//!
+//! A code is never renamed. The table below is the whole list; the docs page of codes is written from it.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $close:literal, $sentence:literal;)*) => {
+        /// A stable code.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Gives the code as it is written everywhere.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// Gives the HTTP status (RFC 9110) that answers a request refused with it.
+            pub const fn http_status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// Gives the WebSocket close code (RFC 6455 §7.4) of a connection that ends with it.
+            pub const fn close_code(self) -> u16 {
+                match self { $(Self::$name => $close,)* }
+            }
+
+            /// Says what happened and what to do, to a person.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request's form is wrong.
+    RequestInvalid = "request.invalid", 400, 1008, "The request is not well formed.";
+    /// A body over the limit.
+    RequestTooLarge = "request.too_large", 413, 1009, "The request is larger than this gateway takes.";
+    /// A body of another media type.
+    RequestMediaType = "request.media_type", 415, 1008, "Send the body as application/json.";
+    /// A method that the path does not have.
+    RequestMethod = "request.method", 405, 1008, "This address does not take that method.";
+    /// A body that took too long to arrive.
+    RequestTimeout = "request.timeout", 408, 1008, "The request took too long to arrive.";
+    /// Another site's page asked.
+    OriginDenied = "request.origin", 403, 1008, "This request came from another site's page, so it was refused.";
+    /// A Host header that is not ours.
+    HostDenied = "request.host", 421, 1008, "This gateway does not answer to that host name. Add it under `hosts` in the settings.";
+    /// Nothing of that address.
+    NotFound = "not_found", 404, 1008, "There is nothing at this address.";
+    /// Something with that name is there already.
+    Conflict = "conflict", 409, 1008, "Something with that name exists already.";
+    /// No credential, or none that counts here.
+    AuthRequired = "auth.required", 401, 1008, "Sign in first, or send a valid API token.";
+    /// A sign-in code that was used, has expired or never was.
+    SignInRefused = "auth.sign_in_refused", 401, 1008, "This sign-in link is used, expired or wrong. Ask for a new one.";
+    /// A credential of another plane.
+    PlaneWrong = "auth.wrong_plane", 401, 1008, "This kind of credential does not open this door.";
+    /// An enrolment token that was used, has expired or never was.
+    EnrolRefused = "auth.enrol_refused", 401, 1008, "This enrolment token is used, expired or wrong. Ask an operator for a new one.";
+    /// Too many attempts.
+    AuthLimited = "auth.limited", 429, 1013, "Too many attempts. Wait a minute and try again.";
+    /// The principal was removed or switched off.
+    PrincipalInactive = "access.inactive", 403, 1008, "This account is switched off.";
+    /// No grant for the target.
+    AccessNoGrant = "access.no_grant", 403, 1008, "You have no role on this target. Ask an administrator for one.";
+    /// The grant is over.
+    AccessGrantExpired = "access.grant_expired", 403, 1008, "Your role on this target has expired. Ask for it again.";
+    /// The role does not allow it.
+    AccessCapabilityMissing = "access.capability_missing", 403, 1008, "Your role on this target does not allow this.";
+    /// A right was taken away.
+    AccessRevoked = "access.revoked", 403, 1008, "The right to this session was taken away.";
+    /// No such target, or none that the caller may know of.
+    TargetUnknown = "target.unknown", 404, 1008, "There is no such target, or you may not see it.";
+    /// The machine was removed.
+    TargetInactive = "target.inactive", 403, 1008, "This machine was removed.";
+    /// The machine has no connection to a gateway.
+    TargetOffline = "target.offline", 503, 1011, "The machine is offline. Start its agent, then try again.";
+    /// The machine refused or could not start the shell.
+    TargetFailed = "target.failed", 502, 1011, "The machine could not start the shell.";
+    /// A ticket that was used, has expired or never was.
+    TicketInvalid = "ticket.invalid", 401, 1008, "This ticket is used, expired or wrong. Ask for a new one.";
+    /// The first frame did not come in time.
+    TicketMissing = "ticket.missing", 401, 1008, "No ticket came in the first frame.";
+    /// A credential in a URL.
+    TicketInUrl = "ticket.in_url", 400, 1008, "A ticket goes into the first frame, never into the address.";
+    /// No such session, or none that the caller may know of.
+    SessionUnknown = "session.unknown", 404, 1008, "There is no such session, or you may not see it.";
+    /// The shell ended by itself.
+    SessionExited = "session.exited", 410, 1000, "The shell ended.";
+    /// A signal ended the shell.
+    SessionSignalled = "session.signalled", 410, 1000, "A signal ended the shell.";
+    /// Somebody with the right to ended it.
+    SessionKilled = "session.killed", 410, 1008, "An operator ended this session.";
+    /// Its own user ended it.
+    SessionClosed = "session.closed", 410, 1000, "You ended this session.";
+    /// The length limit.
+    SessionExpired = "session.expired", 410, 1008, "The session reached its longest length.";
+    /// Nobody did anything for too long.
+    SessionIdle = "session.idle", 410, 1008, "The session was idle for too long.";
+    /// The machine's link did not come back within the grace.
+    SessionLostLink = "session.lost_link", 410, 1011, "The machine lost its connection for longer than the grace.";
+    /// The agent died, and its shells with it.
+    SessionLostAgent = "session.lost_agent", 410, 1011, "The machine's agent stopped, and the shell with it.";
+    /// The viewer did not come back within the grace.
+    SessionAbandoned = "session.abandoned", 410, 1011, "Nobody came back to the session within the grace.";
+    /// Nobody redeemed the ticket that it was reserved for.
+    SessionUnused = "session.unused", 410, 1011, "The session's ticket was not used in time.";
+    /// A recording that policy demands cannot be written.
+    SessionRecordingFailed = "session.recording_failed", 410, 1011, "The recording could not be written, and policy demands one.";
+    /// Too many bad frames on the machine's link.
+    SessionCorrupted = "session.corrupted", 410, 1011, "The machine's link carried damaged or forged frames.";
+    /// Part of the gateway failed.
+    SessionFailed = "session.failed", 410, 1011, "The gateway could not go on with this session.";
+    /// A user's live sessions are at the cap.
+    SessionLimit = "session.limit", 429, 1013, "You have as many live sessions as you may. End one, then try again.";
+    /// The session ends soon.
+    SessionEnding = "session.ending_soon", 200, 1000, "The session reaches its longest length in a minute.";
+    /// A viewer that fell too far behind was given the screen anew.
+    ViewerLagged = "viewer.lagged", 200, 1000, "This connection fell behind, so the screen was drawn anew.";
+    /// Too many messages.
+    RateLimited = "rate_limited", 429, 1013, "Too many messages at once; they are sent again by themselves.";
+    /// Sockets or requests are at a cap.
+    TooMany = "too_many", 429, 1013, "Too many connections or requests from here. Wait a moment, then try again.";
+    /// A frame over the cap.
+    FrameTooLarge = "frame.too_large", 400, 1009, "A frame was larger than this connection takes.";
+    /// A frame that cannot be read.
+    FrameInvalid = "frame.invalid", 400, 1002, "A frame could not be read.";
+    /// A frame that the session's capabilities do not cover.
+    FrameForbidden = "frame.forbidden", 403, 1008, "This session does not allow that.";
+    /// Input that skipped ahead.
+    StreamGap = "stream_gap", 409, 1008, "Input was missing on the way; it is sent again by itself.";
+    /// The machine's link came back.
+    Reconnected = "reconnected", 200, 1000, "The machine's connection is back.";
+    /// The gateway is going down.
+    GatewayRestarting = "gateway.restarting", 503, 1012, "The gateway restarts; the session goes on by itself.";
+    /// No such recording, or none that the caller may know of.
+    RecordingUnknown = "recording.unknown", 404, 1008, "There is no such recording, or you may not see it.";
+    /// It was deleted; its hash remains.
+    RecordingDeleted = "recording.deleted", 410, 1008, "This recording was deleted; its fingerprint remains in the audit log.";
+    /// The database does not answer.
+    StoreUnavailable = "store.unavailable", 503, 1013, "The database does not answer. Nothing was changed; try again.";
+    /// A defect.
+    Internal = "internal", 500, 1011, "Something failed inside the gateway. Nothing more was changed; the log has the reason.";
+    /// A warrant that the agent cannot accept.
+    WarrantInvalid = "warrant.invalid", 403, 1008, "The machine refused the gateway's warrant for this session.";
+    /// A user that the agent cannot become.
+    RunAsRefused = "run_as.refused", 403, 1011, "The machine's agent may not start a shell as that user.";
+    /// The clock jumped.
+    ClockSkew = "clock.skew", 400, 1008, "The clocks differ by more than the tolerance. Set the time, then try again.";
+    /// A second agent with the same key.
+    AgentDuplicate = "agent.duplicate", 409, 1008, "Another agent is connected with this machine's key.";
+}
+
+/// A text that is no code.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such code")]
+pub struct UnknownCode;
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        Self::ALL.iter().copied().find(|c| c.as_str() == text).ok_or(UnknownCode)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_codes_are_written_alike() {
+        let mut names: Vec<&str> = Code::ALL.iter().map(|c| c.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn every_sentence_is_a_sentence() {
+        for code in Code::ALL {
+            assert!(code.sentence().ends_with('.'), "{code}");
+        }
+    }
+}

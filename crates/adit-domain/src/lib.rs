@@ -1,0 +1,29 @@
+//! The nouns and rules of Adit: ids, capabilities, policy, states and codes.
+//!
+//! Nothing here does I/O, reads a clock or makes a random number; every function is a computation over its arguments.
+//! Read first: [`policy::authorize`], the one place that decides; [`code::Code`], every stable code.
+
+pub mod capability;
+pub mod code;
+pub mod id;
+pub mod machine;
+pub mod policy;
+pub mod principal;
+pub mod role;
+pub mod secret;
+pub mod session;
+pub mod ticket;
+pub mod time;
+
+pub use capability::{Capabilities, Capability};
+pub use code::Code;
+pub use id::{
+    EventId, GatewayId, GrantId, Ids, MachineId, PrincipalId, RoleId, SessionId, TenantId,
+    TicketId, TokenId,
+};
+pub use machine::MachineLabel;
+pub use policy::{Denial, Facts, Permit, authorize};
+pub use principal::{Principal, PrincipalKind, PrincipalName};
+pub use secret::{Payload, Secret};
+pub use session::{EndReason, RecordingMode};
+pub use time::{Clock, Timestamp};
