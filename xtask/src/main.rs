@@ -1,0 +1,42 @@
+//! The project's command runner, called as `cargo xtask COMMAND`.
+
+mod ci;
+mod command;
+mod console;
+mod packages;
+mod test;
+mod tidy;
+mod up;
+mod workspace;
+
+use clap::Parser;
+use workspace::Workspace;
+
+/// Builds, runs and checks Adit.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+enum Task {
+    /// Builds the console and the binary, then runs `adit up` with the arguments that follow.
+    Up {
+        /// What `adit up` is given, for example `--json` or `--data DIR`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Installs what the tests need, says what that is, then runs everything that CI runs.
+    Test,
+    /// Runs every check and every test; installs nothing.
+    Ci,
+    /// Checks the rules of the house: layers, ceilings, words, promises, paths.
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    let task = Task::parse();
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Up { args } => up::run(&workspace, &args),
+        Task::Test => test::run(&workspace),
+        Task::Ci => ci::run(&workspace),
+        Task::Tidy => tidy::run(&workspace),
+    }
+}
