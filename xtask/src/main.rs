@@ -9,6 +9,8 @@ mod tidy;
 mod up;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use workspace::Workspace;
 
@@ -30,8 +32,17 @@ enum Task {
     Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
-    let task = Task::parse();
+fn main() -> ExitCode {
+    match run(Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match task {
         Task::Up { args } => up::run(&workspace, &args),

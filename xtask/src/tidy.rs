@@ -62,6 +62,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     if !violations.is_empty() {
         bail!("the rules of CONTRIBUTING.md do not hold at {} places", violations.len());
     }
+    println!("The rules of CONTRIBUTING.md hold.");
     Ok(())
 }
 
