@@ -5,6 +5,7 @@
 pub mod asciicast;
 pub mod audit;
 pub mod checkpoint;
+pub mod digest;
 pub mod frame;
 pub mod recording;
 pub mod warrant;

@@ -25,8 +25,8 @@ pub mod item;
 pub mod packer;
 pub mod reader;
 pub mod scan;
-pub mod search;
 pub mod seal;
+pub mod search;
 pub mod verify;
 pub mod writer;
 
@@ -43,8 +43,8 @@ pub use packer::Packer;
 pub use reader::{Broken, Content, Reader, Step, Why};
 pub use scan::{Scan, Scanned, recover};
 pub use seal::{PublicKey, Seal};
-pub use verify::{Expected, Outcome, Report, verify};
-pub use writer::{Taken, Tail, Writer};
+pub use verify::{Check, Expected, Outcome, Report, verify};
+pub use writer::{Tail, Taken, Writer, tombstone};
 
 use crate::digest::Digest;
 
@@ -147,7 +147,9 @@ mod text {
         to.collect_str(value)
     }
 
-    pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<T, D::Error> {
         String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
@@ -175,7 +177,8 @@ mod hex16 {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
         let mut bytes = [0; 16];
-        hex::decode_to_slice(String::deserialize(from)?, &mut bytes).map_err(serde::de::Error::custom)?;
+        hex::decode_to_slice(String::deserialize(from)?, &mut bytes)
+            .map_err(serde::de::Error::custom)?;
         Ok(bytes)
     }
 }

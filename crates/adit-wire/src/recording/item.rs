@@ -161,7 +161,9 @@ fn content(kind: u8, mut bytes: Bytes) -> Result<What, BadItem> {
             What::Input { who, bytes }
         }
         RESIZE => match bytes[..] {
-            [a, b, c, d] => What::Resize { cols: u16::from_be_bytes([a, b]), rows: u16::from_be_bytes([c, d]) },
+            [a, b, c, d] => {
+                What::Resize { cols: u16::from_be_bytes([a, b]), rows: u16::from_be_bytes([c, d]) }
+            }
             _ => return Err(BadItem::Content),
         },
         MARK => What::Mark(text(bytes)?),

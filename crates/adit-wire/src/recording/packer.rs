@@ -57,7 +57,12 @@ impl Unpacker {
     }
 
     /// Gives the raw body of exactly `raw_bytes`, a length that the caller has checked against the cap.
-    pub(super) fn unpack(&mut self, codec: Codec, stored: &[u8], raw_bytes: usize) -> Option<Bytes> {
+    pub(super) fn unpack(
+        &mut self,
+        codec: Codec,
+        stored: &[u8],
+        raw_bytes: usize,
+    ) -> Option<Bytes> {
         let raw = match codec {
             Codec::Plain => Bytes::copy_from_slice(stored),
             Codec::Zstd => self.0.decompress(stored, raw_bytes).ok()?.into(),

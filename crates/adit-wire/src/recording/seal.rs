@@ -53,7 +53,13 @@ impl Seal {
     }
 
     /// Tells whether one of the trusted keys made this seal for this session and hash.
-    pub fn is_by(&self, trusted: &[PublicKey], sealed: Sealed, session: SessionId, hash: Digest) -> bool {
+    pub fn is_by(
+        &self,
+        trusted: &[PublicKey],
+        sealed: Sealed,
+        session: SessionId,
+        hash: Digest,
+    ) -> bool {
         trusted.contains(&self.key)
             && UnparsedPublicKey::new(&ED25519, self.key)
                 .verify(&statement(sealed, session, hash), &self.signature)
