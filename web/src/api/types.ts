@@ -1,0 +1,18 @@
+import type { components } from "../generated/openapi";
+
+type Schemas = components["schemas"];
+export type Problem = Schemas["Problem"];
+export type Me = Schemas["Me"];
+export type Machine = Schemas["Machine"];
+export type Session = Schemas["Session"];
+export type Screen = Schemas["Screen"];
+export type Recording = Schemas["Recording"];
+export type Verification = Schemas["Verification"];
+export type SearchHit = Schemas["SearchHit"];
+export type AuditEvent = Schemas["Event"];
+export type AuditVerification = Schemas["AuditVerification"];
+export type User = Schemas["User"];
+export type Token = Schemas["Token"];
+export type Role = Schemas["Role"];
+export type Grant = Schemas["Grant"];
+export type Ticket = Schemas["Ticket"];

@@ -1,0 +1,44 @@
+import { type ApiError, api, take, whenSignedOut } from "../api/client";
+import { asApiError } from "../api/list.svelte";
+import { live } from "../api/live.svelte";
+import type { Me } from "../api/types";
+import { route } from "./route.svelte";
+
+/** Who is signed in, and what they may see. */
+class Account {
+  me = $state.raw<Me | null>(null);
+  error = $state.raw<ApiError | null>(null);
+
+  constructor() {
+    whenSignedOut(() => this.#leave());
+  }
+
+  async load(): Promise<void> {
+    try {
+      this.me = await take(api.GET("/api/v1/me"));
+      this.error = null;
+      live.start();
+    } catch (error) {
+      this.error = asApiError(error);
+    }
+  }
+
+  may(capability: string): boolean {
+    return this.me?.capabilities.includes(capability) ?? false;
+  }
+
+  async signOut(): Promise<void> {
+    await take(api.POST("/api/v1/sign-out", {}));
+    this.#leave();
+  }
+
+  #leave(): void {
+    live.stop();
+    this.me = null;
+    if (route.path === "/sign-in") return;
+    const back = route.path === "/" || route.path === "/machines" ? "" : `?back=${encodeURIComponent(route.path)}`;
+    route.go(`/sign-in${back}`, { replace: true });
+  }
+}
+
+export const account = new Account();

@@ -1,0 +1,28 @@
+import Captions from "@lucide/svelte/icons/captions";
+import CirclePlay from "@lucide/svelte/icons/circle-play";
+import KeyRound from "@lucide/svelte/icons/key-round";
+import ScrollText from "@lucide/svelte/icons/scroll-text";
+import Server from "@lucide/svelte/icons/server";
+import type { Component } from "svelte";
+import { account } from "./me.svelte";
+
+export interface Part {
+  path: string;
+  name: string;
+  icon: Component;
+  /** Any of these shows the part; a part that the caller may not use is not there. */
+  needs: string[];
+}
+
+const PARTS: Part[] = [
+  { path: "/machines", name: "Machines", icon: Server, needs: ["machine:view"] },
+  { path: "/sessions", name: "Sessions", icon: Captions, needs: ["terminal:spawn", "terminal:view", "session:list"] },
+  { path: "/recordings", name: "Recordings", icon: CirclePlay, needs: ["recording:view"] },
+  { path: "/access", name: "Access", icon: KeyRound, needs: ["access:manage"] },
+  { path: "/audit", name: "Audit", icon: ScrollText, needs: ["audit:read"] },
+];
+
+/** The parts of the console that the signed-in person may use. */
+export function usableParts(): Part[] {
+  return PARTS.filter((part) => part.needs.some((capability) => account.may(capability)));
+}

@@ -1,0 +1,29 @@
+import { ApiError, api, take } from "../api/client";
+import { type Mode, Refused, type Target, type World } from "./connection";
+
+/** The browser's own network, clock and dice. */
+export const browserWorld: World = {
+  async ticket(target: Target, mode: Mode) {
+    const body = "machine" in target ? { machine: target.machine } : { session: target.session, mode };
+    try {
+      return await take(api.POST("/api/v1/tickets", { body }));
+    } catch (error) {
+      if (error instanceof ApiError && isFinal(error.status)) throw new Refused(error.code, error.message);
+      throw error;
+    }
+  },
+  open: (url) => new WebSocket(sameOrigin(url), "adit.terminal.v1"),
+  now: () => performance.now(),
+  random: () => Math.random(),
+};
+
+/** Refusals that asking again can't change; a busy, restarting or absent gateway is asked again. */
+function isFinal(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
+}
+
+/** The ticket names the gateway's address as it knows it; the page stays on the origin it came from. */
+function sameOrigin(url: string): string {
+  const address = new URL(url, location.href);
+  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${address.pathname}`;
+}

@@ -1,0 +1,19 @@
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import { defineConfig } from "vitest/config";
+import { pretend } from "./dev/pretend.ts";
+
+// The gateway serves everything below /ui/. `ADIT_URL=http://127.0.0.1:7800 npm run dev` develops against a running one;
+// without it a pretend gateway answers.
+const gateway = process.env.ADIT_URL;
+
+export default defineConfig({
+  base: "/ui/",
+  plugins: [svelte(), ...(gateway ? [] : [pretend()])],
+  build: {
+    target: "es2022",
+    assetsInlineLimit: 0,
+    rolldownOptions: { input: { index: "index.html", docs: "docs/index.html" } },
+  },
+  server: gateway ? { proxy: { "/api": { target: gateway }, "/ws": { target: gateway, ws: true } } } : {},
+  test: { include: ["src/**/*.test.ts"] },
+});
