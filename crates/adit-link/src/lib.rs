@@ -4,15 +4,17 @@
 //! one side, and the same files backwards on the other. [`dial`] is how an agent gets its connection, [`viewer`] how a client
 //! does. `keys`, `seal`, `resume` and the core of `viewer` do no I/O; the others are thin drivers around them.
 
-//pub mod connection;
-//pub mod dial;
+mod backoff;
+pub mod connection;
+pub mod dial;
 pub mod keys;
 mod noise;
 //pub mod resume;
 pub mod seal;
-//pub mod socket;
+pub mod socket;
+mod transport;
 //pub mod viewer;
 
-//pub use connection::Connection;
-//pub use dial::Dialer;
+pub use connection::Connection;
+pub use dial::Dialer;
 pub use keys::{Keypair, PublicKey};

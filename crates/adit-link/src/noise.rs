@@ -144,8 +144,7 @@ impl Cipher for ChaChaPoly {
         sealed: &[u8],
         out: &mut [u8],
     ) -> Result<usize, snow::Error> {
-        let (ciphertext, tag) =
-            sealed.split_last_chunk::<TAG>().ok_or(snow::Error::Decrypt)?;
+        let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or(snow::Error::Decrypt)?;
         let out = out.get_mut(..ciphertext.len()).ok_or(snow::Error::Decrypt)?;
         self.key
             .open_separate_gather(nonce(counter), Aad::from(authtext), ciphertext, tag, out)

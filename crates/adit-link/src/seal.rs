@@ -294,8 +294,8 @@ impl Sealed {
         self.noise
             .read_message(message, &mut plaintext)
             .map_err(|cause| SealError::Open { number, cause })?;
-        let frame = Frame::read(plaintext.freeze())
-            .map_err(|cause| SealError::Frame { number, cause })?;
+        let frame =
+            Frame::read(plaintext.freeze()).map_err(|cause| SealError::Frame { number, cause })?;
         self.poisoned = false;
         self.opened += 1;
         Ok(frame)
