@@ -1,0 +1,9 @@
+//! The machine's side of Adit: shells behind supervisors, their output in a numbered ring, their screen in a model.
+//!
+//! Read first: [`session::Session`], the task of one session; [`supervise`], the processes that keep its shell.
+
+pub mod ring;
+pub mod screen;
+pub mod session;
+pub mod shell;
+pub mod supervise;

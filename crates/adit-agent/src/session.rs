@@ -1,0 +1,320 @@
+//! One session on this machine: the task that owns the shell, its output and its screen.
+//!
+//! The data path of a key, in one task and without a queue between its ends:
+//! 1. the link opens a frame (`link.rs`, behind [`SessionLink`]);
+//! 2. the warrant's rights and the writer's position are checked (`input.rs`);
+//! 3. the bytes are written to the terminal (`stream.rs`);
+//! 4. what the shell answers is read into the ring (`stream.rs`, `ring.rs`);
+//! 5. the ring's next run goes out as one frame (`outgoing.rs`), and the screen model follows later (`screen.rs`).
+
+mod input;
+mod link;
+mod outgoing;
+mod requests;
+mod rights;
+mod stream;
+
+pub use link::{FromShellFrame, LinkLost, SessionLink, ToShellFrame};
+pub use rights::Rights;
+
+use crate::ring::Ring;
+use crate::screen::Screen;
+use crate::shell::{Exit, Shell, Size};
+use adit_domain::{Code, SessionId};
+use bytes::Bytes;
+use input::Input;
+use outgoing::Outgoing;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use stream::ShellStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+
+/// What a session is told by whoever opened it.
+pub enum Command {
+    /// Serve over this connection from now on; an earlier one is dropped.
+    Connect(Box<dyn SessionLink>),
+    /// A newer warrant was checked.
+    Refresh(Rights),
+    /// End the shell and everything that it started.
+    Close(Code),
+}
+
+/// Checks a newer warrant that came over the session's own connection; `None` when it is refused.
+pub type CheckWarrant = Box<dyn Fn(&adit_wire::agent::v1::SignedWarrant) -> Option<Rights> + Send>;
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How the shell did.
+    pub exit: Exit,
+    /// Why, when it was not the shell's own doing.
+    pub code: Option<Code>,
+    /// Where its output ends.
+    pub output_position: u64,
+    /// Whether the gateway has all of it and was told.
+    pub delivered: bool,
+    /// Frames that the warrant did not cover.
+    pub refused_frames: u64,
+}
+
+/// What a session needs to begin.
+pub struct Opening {
+    /// Its id.
+    pub id: SessionId,
+    /// Tells this run of the agent from another.
+    pub instance: Bytes,
+    /// The live shell.
+    pub shell: Shell,
+    /// The size of its terminal.
+    pub size: Size,
+    /// What the warrant allows.
+    pub rights: Rights,
+    /// How a newer warrant is checked.
+    pub check_warrant: CheckWarrant,
+}
+
+/// The task of one session.
+pub struct Session {
+    id: SessionId,
+    instance: Bytes,
+    shell: ShellStream,
+    ring: Ring,
+    screen: Screen,
+    input: Input,
+    outgoing: Outgoing,
+    link: Option<Box<dyn SessionLink>>,
+    commands: mpsc::Receiver<Command>,
+    rights: Rights,
+    check_warrant: CheckWarrant,
+    resize: Option<Size>,
+    phase: Phase,
+    /// Since when there is no link.
+    unlinked: Option<Instant>,
+    timer: std::pin::Pin<Box<Sleep>>,
+    refused_frames: u64,
+}
+
+/// How far a session is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The end was asked for; the supervisor is at it.
+    Ending {
+        code: Code,
+    },
+    /// The shell has ended; what it wrote may still have to be read and sent.
+    Exited {
+        exit: Exit,
+        code: Option<Code>,
+    },
+}
+
+enum Event {
+    Command(Command),
+    Frame(ToShellFrame),
+    LinkLost,
+    Exited(Exit),
+    Timeout,
+    Done,
+}
+
+impl Session {
+    /// Makes the session; [`Session::run`] serves it.
+    #[must_use]
+    pub fn new(opening: Opening, commands: mpsc::Receiver<Command>) -> Self {
+        let Opening { id, instance, shell, size, rights, check_warrant } = opening;
+        let now = Instant::now();
+        let mut session = Self {
+            id,
+            instance,
+            shell: ShellStream::new(shell),
+            ring: Ring::default(),
+            screen: Screen::new(size),
+            input: Input::default(),
+            outgoing: Outgoing::default(),
+            link: None,
+            commands,
+            rights,
+            check_warrant,
+            resize: None,
+            phase: Phase::Running,
+            unlinked: Some(now),
+            timer: Box::pin(tokio::time::sleep_until(now)),
+            refused_frames: 0,
+        };
+        session.reset_timer();
+        session
+    }
+
+    /// Serves the session until its shell has ended and its output was delivered or may be forgotten.
+    pub async fn run(mut self) -> Ended {
+        loop {
+            let event = std::future::poll_fn(|cx| self.poll_event(cx)).await;
+            match event {
+                Event::Command(command) => self.obey(command),
+                Event::Frame(frame) => self.take(frame),
+                Event::LinkLost => self.lose_link(),
+                Event::Exited(exit) => self.note_exit(exit),
+                Event::Timeout => {
+                    if let Some(ended) = self.time_out() {
+                        return ended;
+                    }
+                }
+                Event::Done => return self.ended(true),
+            }
+        }
+    }
+
+    /// Does what can be done without waiting; input before output.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
+            return Poll::Ready(Event::Command(command));
+        }
+        if let Some(link) = &mut self.link
+            && !self.outgoing.is_full()
+        {
+            match link.poll_receive(cx) {
+                Poll::Ready(Some(frame)) => return Poll::Ready(Event::Frame(frame)),
+                Poll::Ready(None) => return Poll::Ready(Event::LinkLost),
+                Poll::Pending => {}
+            }
+        }
+        self.apply_resize();
+        self.poll_input(cx);
+        loop {
+            if self.poll_outgoing(cx).is_err() {
+                return Poll::Ready(Event::LinkLost);
+            }
+            if self.poll_output(cx).is_pending() {
+                break;
+            }
+        }
+        if self.is_delivered() {
+            return Poll::Ready(Event::Done);
+        }
+        if let Poll::Ready(exit) = self.shell.poll_exited(cx) {
+            return Poll::Ready(Event::Exited(exit));
+        }
+        self.timer.as_mut().poll_event(cx)
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Connect(link) => self.connect(link),
+            Command::Refresh(rights) => self.refresh(rights),
+            Command::Close(code) => self.end(code),
+        }
+    }
+
+    /// Begins anew on a fresh connection: says what there is, then waits for the gateway to say where to go on.
+    fn connect(&mut self, link: Box<dyn SessionLink>) {
+        self.link = Some(link);
+        self.unlinked = None;
+        let hello = self.hello();
+        self.outgoing.begin(hello);
+        self.reset_timer();
+    }
+
+    fn lose_link(&mut self) {
+        tracing::info!(session.id = %self.id, "session has lost its link");
+        self.link = None;
+        self.outgoing.stop();
+        self.unlinked = Some(Instant::now());
+        self.reset_timer();
+    }
+
+    fn refresh(&mut self, rights: Rights) {
+        self.rights = rights;
+        self.reset_timer();
+    }
+
+    /// Ends the shell; ending twice is ending once.
+    fn end(&mut self, code: Code) {
+        if self.phase == Phase::Running {
+            tracing::info!(session.id = %self.id, %code, "session ends");
+            self.phase = Phase::Ending { code };
+            self.shell.end();
+        }
+    }
+
+    fn note_exit(&mut self, exit: Exit) {
+        let code = match self.phase {
+            Phase::Running => None,
+            Phase::Ending { code } => Some(code),
+            Phase::Exited { .. } => return,
+        };
+        self.phase = Phase::Exited { exit, code };
+        self.reset_timer();
+    }
+
+    fn time_out(&mut self) -> Option<Ended> {
+        let now = Instant::now();
+        let overdue = self.unlinked.is_some_and(|since| now >= since + self.rights.grace);
+        if let Phase::Exited { .. } = self.phase {
+            if overdue {
+                return Some(self.ended(false));
+            }
+        } else if now >= self.rights.ends {
+            self.end(Code::SessionExpired);
+        } else if now >= self.rights.expires + self.rights.grace || overdue {
+            self.end(Code::SessionLostLink);
+        }
+        self.screen_may_freeze(now);
+        self.reset_timer();
+        None
+    }
+
+    /// Sets the timer to the next moment at which something is over.
+    fn reset_timer(&mut self) {
+        let lost = self.unlinked.map(|since| since + self.rights.grace);
+        let running = self.phase == Phase::Running;
+        let limits = running.then(|| self.rights.ends.min(self.rights.expires + self.rights.grace));
+        let linger = match self.phase {
+            Phase::Exited { .. } => lost,
+            Phase::Ending { .. } => None,
+            Phase::Running => lost,
+        };
+        let next = [linger, limits, self.screen.freezes_at()].into_iter().flatten().min();
+        self.timer.as_mut().reset(next.unwrap_or_else(|| Instant::now() + FAR));
+    }
+
+    fn screen_may_freeze(&mut self, now: Instant) {
+        if self.screen.freezes_at().is_some_and(|at| now >= at) {
+            self.screen.freeze();
+        }
+    }
+
+    fn is_exited(&self) -> bool {
+        matches!(self.phase, Phase::Exited { .. }) && self.shell.is_drained()
+    }
+
+    /// Tells whether the shell has ended and the gateway has everything, durably.
+    fn is_delivered(&self) -> bool {
+        self.is_exited() && self.outgoing.is_finished(self.ring.end())
+    }
+
+    fn ended(&self, delivered: bool) -> Ended {
+        let (exit, code) = match self.phase {
+            Phase::Exited { exit, code } => (exit, code),
+            Phase::Ending { code } => (Exit::Lost, Some(code)),
+            Phase::Running => (Exit::Lost, None),
+        };
+        let output_position = self.ring.end();
+        Ended { exit, code, output_position, delivered, refused_frames: self.refused_frames }
+    }
+}
+
+/// A timer that ends with an event.
+trait PollEvent {
+    fn poll_event(self, cx: &mut Context<'_>) -> Poll<Event>;
+}
+
+impl PollEvent for std::pin::Pin<&mut Sleep> {
+    fn poll_event(self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.poll(cx).map(|()| Event::Timeout)
+    }
+}
+
+/// Stands for never; the timer is set again with each change.
+const FAR: Duration = Duration::from_secs(24 * 3600);
