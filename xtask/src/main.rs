@@ -1,5 +1,6 @@
 //! The project's command runner, called as `cargo xtask COMMAND`.
 
+mod bench;
 mod ci;
 mod command;
 mod console;
@@ -30,6 +31,12 @@ enum Task {
     Ci,
     /// Checks the rules of the house: layers, ceilings, words, promises, paths.
     Tidy,
+    /// Measures the optimised binary beside OpenSSH and beside bare relays of the same shape.
+    Bench {
+        /// What the measuring program is given; `--help` lists it.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,5 +56,6 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test => test::run(&workspace),
         Task::Ci => ci::run(&workspace),
         Task::Tidy => tidy::run(&workspace),
+        Task::Bench { args } => bench::run(&workspace, &args),
     }
 }

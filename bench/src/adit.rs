@@ -1,0 +1,75 @@
+//! `adit up` on a folder of its own, with sealing, policy, recording and audit as they are by default.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::pty::Client;
+use crate::viewer::Viewer;
+
+/// Limits that a measurement would meet and a person does not, raised for it.
+const LIMITS: &[(&str, &str)] = &[
+    ("RATE_LIMIT_TOKENS", "1000000"),
+    ("RATE_LIMIT_BURST", "1000000"),
+    ("ADIT_SESSIONS_PER_USER", "5000"),
+];
+
+/// A running gateway and agent; they end with this value.
+pub struct Adit {
+    program: PathBuf,
+    up: Child,
+    url: String,
+    token: String,
+    machine: String,
+}
+
+impl Adit {
+    /// Starts it on free ports and waits until everything answers.
+    pub fn start(program: &Path, data: &Path) -> Result<Self> {
+        let mut up = Command::new(program)
+            .args(["up", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .envs(LIMITS.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let mut line = String::new();
+        BufReader::new(up.stdout.take().context("its output is a pipe")?).read_line(&mut line)?;
+        let said: Value =
+            serde_json::from_str(&line).with_context(|| format!("adit up said {line:?}"))?;
+        let field = |name: &str| {
+            said[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {line}"))
+        };
+        let (url, token, machine) = (field("url")?, field("token")?, field("machine")?);
+        Ok(Self { program: program.to_owned(), up, url, token, machine })
+    }
+
+    /// The processes that serve.
+    pub fn roots(&self) -> Vec<u32> {
+        vec![self.up.id()]
+    }
+
+    /// A shell by the command-line client.
+    pub fn client(&self) -> Result<Client> {
+        let args = ["exec", "--tty", &self.machine, "--", "/bin/sh", "-i"].map(OsString::from);
+        Client::start(&self.program, &args, &[("ADIT_URL", &self.url), ("ADIT_TOKEN", &self.token)])
+    }
+
+    /// A shell by the WebSocket alone.
+    pub fn viewer(&self) -> Result<Viewer> {
+        Viewer::open(&self.url, &self.token, &self.machine)
+    }
+}
+
+impl Drop for Adit {
+    fn drop(&mut self) {
+        let process = rustix::process::Pid::from_child(&self.up);
+        if rustix::process::kill_process(process, rustix::process::Signal::TERM).is_ok() {
+            drop(self.up.wait());
+        }
+    }
+}
