@@ -1,0 +1,103 @@
+//! The client commands: everything a person or a script asks a gateway for.
+//!
+//! A command reads top-down: its options, what it asks ([`client`]), how it shows the answer ([`crate::output`]). What goes wrong is a
+//! [`failure::Failure`]: one sentence on standard error and an exit status. The way of a key is `connect.rs`.
+
+mod audit;
+mod client;
+mod completions;
+mod config;
+mod credentials;
+mod failure;
+mod grant;
+mod login;
+mod machine;
+mod options;
+mod recording;
+mod role;
+mod session;
+mod token;
+mod user;
+mod when;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use failure::Failure;
+
+/// What a command gets from the program that it is a part of.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Gives the whole command line's grammar, for completions.
+    pub grammar: fn() -> clap::Command,
+}
+
+/// A command that asks a gateway.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the machines that you may use
+    Ls(machine::Ls),
+    /// List and end sessions, look at them and come back to them
+    Sessions(session::Sessions),
+    /// List, verify, export, search and delete recordings
+    Recordings(recording::Recordings),
+    /// Read, search, verify and export the audit log
+    Audit(audit::Audit),
+    /// Show, remove and enrol machines
+    Machine(machine::Machine),
+    /// Add, list and remove people, and make sign-in links
+    User(user::User),
+    /// Make, list and revoke API tokens
+    Token(token::Token),
+    /// Give roles to people and machines, list them, and take them away
+    Grant(grant::Grant),
+    /// List the roles and what they allow
+    Role(role::Role),
+    /// Say whether somebody may do something, and by what
+    Why(why::Why),
+    /// Keep a gateway's address and your token for later commands
+    Login(login::Login),
+    /// Show what this client's commands will use
+    Config(config::Config),
+    /// Write a shell's completions
+    Completions(completions::Completions),
+}
+
+impl Command {
+    /// Runs the command on a runtime of its own, with one thread: a key's way crosses no other.
+    pub fn run_alone(self, context: Context) -> ExitCode {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.run(context)),
+            Err(cause) => Failure::file("starting the runtime")(cause).report(),
+        }
+    }
+
+    /// Runs the command, says what went wrong, and gives its exit status.
+    pub async fn run(self, context: Context) -> ExitCode {
+        let ended = match self {
+            Self::Ls(command) => command.run().await,
+            Self::Sessions(command) => command.run().await,
+            Self::Recordings(command) => command.run().await,
+            Self::Audit(command) => command.run().await,
+            Self::Machine(command) => command.run().await,
+            Self::User(command) => command.run().await,
+            Self::Token(command) => command.run().await,
+            Self::Grant(command) => command.run().await,
+            Self::Role(command) => command.run().await,
+            Self::Why(command) => command.run().await,
+            Self::Login(command) => command.run().await,
+            Self::Config(command) => command.run(),
+            Self::Completions(command) => command.run(context),
+        };
+        ended.unwrap_or_else(|failure| failure.report())
+    }
+}
+
+/// How a command ends that did not fail.
+type Ended = Result<ExitCode, Failure>;
+
+#[cfg(test)]
+#[path = "cli/tests.rs"]
+mod tests;
