@@ -13,23 +13,15 @@ use adit_wire::agent::v1 as pb;
 use adit_wire::frame::{Frame, Kind};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::keys::{Keypair, PublicKey};
+use crate::pulse::{Alarm, Beat, MAX_PINGS, Pulse, SILENCE};
 use crate::seal::{Binding, Initiator, Responder, SealError, Sealed};
 use crate::socket::{Message, Socket, SocketError};
 
-/// How often a ping is sent.
-pub const PING_EVERY: Duration = Duration::from_secs(10);
-
-/// How long a peer may be silent: two pings and a half, so that a fault is noticed within 30 s.
-pub const SILENCE: Duration = Duration::from_secs(25);
-
 /// How long a handshake may take.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-
-/// The most pings taken between two of ours: ten times what a peer of ours sends.
-pub const MAX_PINGS: u32 = 10;
 
 /// The bytes queued from which a sender of bulk waits: a few frames of output, under a millisecond of loopback.
 const ROOM: usize = 128 * 1024;
@@ -104,6 +96,7 @@ pub struct Connection<S> {
     unflushed: bool,
     wants_room: bool,
     pulse: Pulse,
+    alarm: Alarm,
 }
 
 /// A machine that knocks; nothing was answered yet.
@@ -181,6 +174,7 @@ impl<S: Socket> Offer<S> {
 
 impl<S: Socket> Connection<S> {
     fn new(socket: S, sealed: Sealed) -> Self {
+        let pulse = Pulse::new(Instant::now());
         Self {
             socket,
             sealed,
@@ -188,7 +182,8 @@ impl<S: Socket> Connection<S> {
             queued_bytes: 0,
             unflushed: false,
             wants_room: false,
-            pulse: Pulse::new(Instant::now()),
+            alarm: Alarm::new(pulse.deadline()),
+            pulse,
         }
     }
 
@@ -303,8 +298,10 @@ impl<S: Socket> Connection<S> {
             self.pulse.heard(Instant::now());
             match message.ok_or(LinkError::Closed(None))?? {
                 Message::Binary(message) => return Poll::Ready(Ok(self.sealed.open(&message)?)),
-                Message::Ping(_) => self.pulse.pinged()?,
-                Message::Pong(_) => {}
+                Message::Ping(_) if self.pulse.is_flooded() => {
+                    return Poll::Ready(Err(LinkError::Flood));
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
                 Message::Text => return Poll::Ready(Err(LinkError::Text)),
                 Message::Close(code) => return Poll::Ready(Err(LinkError::Closed(code))),
             }
@@ -313,56 +310,32 @@ impl<S: Socket> Connection<S> {
 
     fn poll_pulse<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, LinkError>> {
         loop {
-            ready!(self.pulse.timer.as_mut().poll(cx));
-            self.pulse.beat(Instant::now())?;
-            // A socket that is not ready has bytes of ours in its way, so a ping would tell nothing new.
-            let mut socket = Pin::new(&mut self.socket);
-            if let Poll::Ready(ready) = socket.as_mut().poll_ready(cx) {
-                ready?;
-                socket.start_send(Message::Ping(Bytes::new()))?;
-                self.unflushed = true;
-                if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-                    return Poll::Ready(Err(error));
-                }
+            let now = ready!(self.alarm.poll(self.pulse.deadline(), cx));
+            match self.pulse.beat(now) {
+                Beat::Rest => {}
+                Beat::Ping => self.ping(cx)?,
+                Beat::Dead => return Poll::Ready(Err(LinkError::Silent)),
             }
+        }
+    }
+
+    /// Pings, unless bytes of ours are in the way: then a ping would tell nothing new.
+    fn ping(&mut self, cx: &mut Context<'_>) -> Result<(), LinkError> {
+        let mut socket = Pin::new(&mut self.socket);
+        if let Poll::Ready(ready) = socket.as_mut().poll_ready(cx) {
+            ready?;
+            socket.start_send(Message::Ping(Bytes::new()))?;
+            self.unflushed = true;
+        }
+        match self.poll_write(cx) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Ok(()),
         }
     }
 }
 
 /// The queue's memory that an idle connection keeps, in messages.
 const IDLE_QUEUE: usize = 8;
-
-/// When to ping, and when the peer is dead.
-struct Pulse {
-    heard_at: Instant,
-    pings: u32,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Pulse {
-    fn new(now: Instant) -> Self {
-        Self { heard_at: now, pings: 0, timer: Box::pin(sleep_until(now + PING_EVERY)) }
-    }
-
-    fn heard(&mut self, now: Instant) {
-        self.heard_at = now;
-    }
-
-    fn pinged(&mut self) -> Result<(), LinkError> {
-        self.pings += 1;
-        if self.pings > MAX_PINGS { Err(LinkError::Flood) } else { Ok(()) }
-    }
-
-    fn beat(&mut self, now: Instant) -> Result<(), LinkError> {
-        let dead_at = self.heard_at + SILENCE;
-        if now >= dead_at {
-            return Err(LinkError::Silent);
-        }
-        self.pings = 0;
-        self.timer.as_mut().reset(dead_at.min(now + PING_EVERY));
-        Ok(())
-    }
-}
 
 async fn read_binary<S: Socket>(socket: &mut S) -> Result<Bytes, LinkError> {
     for _ in 0..=MAX_PINGS {

@@ -9,11 +9,12 @@ pub mod connection;
 pub mod dial;
 pub mod keys;
 mod noise;
-//pub mod resume;
+pub mod pulse;
+pub mod resume;
 pub mod seal;
 pub mod socket;
 mod transport;
-//pub mod viewer;
+pub mod viewer;
 
 pub use connection::Connection;
 pub use dial::Dialer;

@@ -17,7 +17,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::connection::SILENCE;
+use crate::pulse::SILENCE;
 use crate::seal::Binding;
 
 /// Why an address cannot be reached.
