@@ -1,1 +1,53 @@
-//! adit-store.
+//! The database: SQLite or PostgreSQL, one schema history, one set of verbs.
+//!
+//! A verb is a method of [`Store`] or [`TenantStore`] and one transaction. Reads go to a pool of connections. Writes go through the
+//! process's one writer, which commits everything that waits at once. A verb that changes something takes a closure that tells the
+//! audit log of the outcome; its events are in the same transaction, and the verb answers after the commit.
+//!
+//! Read first: [`Store::open`], then the writer's file.
+
+mod audit;
+mod credential;
+mod error;
+mod event;
+mod gateway;
+mod grant;
+mod machine;
+mod migrate;
+mod page;
+mod postgres;
+mod principal;
+mod reads;
+mod recording;
+mod role;
+mod session;
+mod setting;
+mod sql;
+mod sqlite;
+mod store;
+mod ticket;
+mod tx;
+mod writer;
+
+pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
+pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, SecretHash};
+pub use error::{Conflict, StoreError};
+pub use event::{NewEvent, silent};
+pub use gateway::ChainHead;
+pub use grant::{Grant, NewGrant};
+pub use machine::{
+    Machine, MachineFacts, MachineKey, NewEnrolmentToken, NewMachine, NewMachineKey,
+};
+pub use migrate::NEWEST as NEWEST_SCHEMA;
+pub use page::{Cursor, MAX_PAGE, NotACursor, Page, Paging};
+pub use principal::{Account, FirstAdmin, NewPrincipal};
+pub use recording::{Deletion, FinishedRecording, Recording, RecordingFilter, RecordingState};
+pub use role::Role;
+pub use session::{
+    NewSession, OpenSession, Opening, Session, SessionBytes, SessionEnd, SessionEvent,
+    SessionFilter, SessionKind, SessionNote,
+};
+pub use store::{Meter, NoMeter, Store, StoreConfig, StoreOptions, TenantStore};
+pub use ticket::Forgotten;
+
+pub use adit_wire::audit::{AuditEvent, Chain, Outcome, Party, Record};

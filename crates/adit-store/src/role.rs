@@ -1,0 +1,76 @@
+//! Roles that a tenant made for itself; the built-in ones have no row.
+
+use std::collections::BTreeMap;
+
+use adit_domain::role::BuiltInRole;
+use adit_domain::{Capabilities, RoleId, Timestamp};
+
+use crate::sql::args;
+use crate::{Conflict, NewEvent, StoreError, TenantStore};
+
+/// A named set of capabilities.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// What it allows.
+    pub capabilities: Capabilities,
+}
+
+impl TenantStore {
+    /// Adds a role.
+    ///
+    /// # Errors
+    /// [`Conflict::NameTaken`] for a built-in role's name or one that is there.
+    pub async fn add_role<E>(
+        &self,
+        id: RoleId,
+        role: Role,
+        at: Timestamp,
+        tell: E,
+    ) -> Result<(), StoreError>
+    where
+        E: FnOnce(&()) -> Vec<NewEvent> + Send + 'static,
+    {
+        let sql = "INSERT INTO roles (tenant_id, id, name, created_at) VALUES ($1, $2, $3, $4)";
+        let each =
+            "INSERT INTO role_capabilities (tenant_id, role_id, capability) VALUES ($1, $2, $3)";
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                let taken = StoreError::Conflict(Conflict::NameTaken);
+                if BuiltInRole::find(&role.name).is_some() {
+                    return Err(taken);
+                }
+                match tx.run(sql, args![id, role.name, at]).await {
+                    Err(StoreError::Conflict(Conflict::Exists)) => return Err(taken),
+                    other => other?,
+                };
+                for one in role.capabilities.iter() {
+                    tx.run(each, args![id, one.as_str()]).await?;
+                }
+                tx.change_access().await
+            })
+        })
+        .await
+    }
+
+    /// Lists every role, the built-in ones first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_roles(&self) -> Result<Vec<Role>, StoreError> {
+        let sql = "SELECT r.name, coalesce(c.capability, '') FROM roles r \
+             LEFT JOIN role_capabilities c ON c.tenant_id = r.tenant_id AND c.role_id = r.id \
+             WHERE r.tenant_id = $1 AND r.deleted_at IS NULL";
+        let mut own: BTreeMap<String, Capabilities> = BTreeMap::new();
+        for mut row in self.rows(sql, args![]).await? {
+            let set = own.entry(row.text()?).or_default();
+            *set = set.or(row.capabilities()?);
+        }
+        let built_in = BuiltInRole::ALL
+            .iter()
+            .map(|role| Role { name: role.as_str().to_owned(), capabilities: role.capabilities() });
+        let own = own.into_iter().map(|(name, capabilities)| Role { name, capabilities });
+        Ok(built_in.chain(own).collect())
+    }
+}
