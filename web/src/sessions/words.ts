@@ -1,0 +1,12 @@
+import type { Session } from "../api/types";
+
+/** What runs in a session, in the words of a list. */
+export function what(session: Pick<Session, "kind" | "command">): string {
+  return session.kind === "exec" ? session.command.join(" ") : "shell";
+}
+
+export function stateWord(state: Session["state"]): string {
+  return { opening: "opening", live: "live", detached: "nobody here", reconnecting: "machine away", ended: "ended" }[
+    state
+  ];
+}
