@@ -96,6 +96,7 @@ pub struct Reader {
     closed: bool,
     chain: Chain,
     broken: Option<(u64, Why)>,
+    ready: Option<Step>,
     wasted_bytes: u64,
     unpacker: Unpacker,
 }
@@ -147,6 +148,7 @@ impl Reader {
             closed: false,
             chain: Chain::default(),
             broken: None,
+            ready: None,
             wasted_bytes: 0,
             unpacker: Unpacker::new(),
         }
@@ -165,28 +167,39 @@ impl Reader {
     /// Gives the next step, or nothing until there are more bytes.
     #[expect(clippy::should_implement_trait, reason = "nothing means more bytes, not the end")]
     pub fn next(&mut self) -> Option<Step> {
+        if let Some(step) = self.ready.take() {
+            return Some(step);
+        }
         while !self.buffer.is_empty() {
-            let front = self.front();
-            if let (Some((first, why)), Front::Chunk(..) | Front::Seal(_)) = (self.broken, &front) {
-                self.broken = None;
-                return Some(self.gap(first, why));
-            }
-            match front {
+            match self.front() {
                 Front::Short if !self.closed => return None,
                 Front::Short => self.skip(Why::Torn),
                 // It may still be a whole chunk that comes too early, so look again as after broken bytes.
                 Front::Bad(Why::Order) if self.broken.is_none() => {
-                    self.broken = Some((self.offset, Why::Order))
+                    self.broken = Some((self.offset, Why::Order));
                 }
                 Front::Bad(why) => self.skip(why),
-                Front::Seal(seal) => return Some(self.take_seal(seal)),
+                Front::Seal(seal) => return Some(self.tell(|reader| reader.take_seal(seal))),
                 Front::Chunk(head, hash, content) => {
-                    return Some(self.take_chunk(head, hash, content));
+                    return Some(self.tell(|reader| reader.take_chunk(head, hash, content)));
                 }
             }
         }
         let (first, why) = self.broken.take_if(|_| self.closed)?;
         Some(self.gap(first, why))
+    }
+
+    /// Takes what is whole; what is broken before it is told first.
+    fn tell(&mut self, take: impl FnOnce(&mut Self) -> Step) -> Step {
+        let gap = self.broken.take().map(|(first, why)| self.gap(first, why));
+        let step = take(self);
+        match gap {
+            Some(gap) => {
+                self.ready = Some(step);
+                gap
+            }
+            None => step,
+        }
     }
 
     fn front(&mut self) -> Front {

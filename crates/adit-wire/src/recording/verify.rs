@@ -66,8 +66,9 @@ pub struct Report {
 pub fn verify(found: &Scanned, expected: &Expected<'_>) -> Report {
     let signature = signature(found, expected.keys);
     let audit = audit(found, expected.hash);
-    let first_bad =
-        found.broken.first().copied().or_else(|| inconsistent(found, expected, signature, audit));
+    let inside = found.broken.first().copied();
+    let across = inconsistent(found, expected, signature, audit);
+    let first_bad = inside.into_iter().chain(across).min_by_key(|bad| bad.first);
     let outcome = match first_bad {
         Some(_) => Outcome::Broken,
         None if found.tombstone.is_some() => Outcome::Deleted,

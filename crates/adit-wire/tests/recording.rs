@@ -1,0 +1,13 @@
+//! Recordings: what is written is read back, whatever happens to the file between.
+
+mod recording {
+    mod asciicast;
+    mod damage;
+    mod hostile;
+    mod read_back;
+    mod recovery;
+    mod sample;
+    mod search;
+    mod seeking;
+    mod tombstone;
+}
