@@ -13,7 +13,9 @@ const LARGE_CHARACTERS = 16 * 1024; // about what a person can have meant to pas
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape is what is looked for.
 const MARKERS = /(?:\u001b\[|\u009b)20[01]~/g;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that are taken out.
-const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g;
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001a\u001c-\u001f\u007f-\u009a\u009c-\u009f]/g;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what starts an escape sequence.
+const ESCAPES = /[\u001b\u009b]/g;
 
 /** Cleans the text of a paste and decides whether to ask. `bracketed`: the program takes a paste as one piece. */
 export function planPaste(clipboard: string, bracketed: boolean): PastePlan {
@@ -30,13 +32,11 @@ export function pasteBytes(text: string, bracketed: boolean): Uint8Array {
   return new TextEncoder().encode(bracketed ? `\u001b[200~${typed}\u001b[201~` : typed);
 }
 
+/** Takes out markers whole, also those that appear when something within them is taken out, and then every escape. */
 function clean(text: string): string {
-  let cleaned = text;
-  for (;;) {
-    const next = cleaned.replace(MARKERS, "").replace(CONTROLS, "");
-    if (next === cleaned) return cleaned;
-    cleaned = next;
-  }
+  let cleaned = text.replace(CONTROLS, "");
+  for (let next = cleaned.replace(MARKERS, ""); next !== cleaned; next = cleaned.replace(MARKERS, "")) cleaned = next;
+  return cleaned.replace(ESCAPES, "");
 }
 
 /** Lines as a shell sees them: a line end at the end runs the line, so it counts. */
