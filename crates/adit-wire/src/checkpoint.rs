@@ -216,7 +216,8 @@ impl SignedCheckpoint {
         if read.log != "checkpoint" {
             return Err(BadCheckpoint::Form);
         }
-        Ok(Self { line: read.checkpoint.get().to_owned(), signature })
+        let signed = Self { line: read.checkpoint.get().to_owned(), signature };
+        if signed.export() != line { Err(BadCheckpoint::Form) } else { Ok(signed) }
     }
 }
 
@@ -229,6 +230,7 @@ fn statement(line: &str) -> Vec<u8> {
 pub struct Anchors {
     trusted: Vec<PublicKey>,
     last: Option<(u64, Digest)>,
+    last_heads: BTreeMap<GatewayId, u64>,
     by_number: BTreeMap<u64, Digest>,
     heads: BTreeMap<GatewayId, BTreeMap<u64, Digest>>,
     recordings: BTreeMap<SessionId, Digest>,
@@ -247,11 +249,18 @@ impl Anchors {
     pub fn add(&mut self, signed: &SignedCheckpoint) -> Result<Checkpoint, BadCheckpoint> {
         let checkpoint = signed.open(&self.trusted)?;
         let (number, hash) = self.last.unwrap_or_default();
-        if checkpoint.number != number + 1 || checkpoint.previous != hash {
+        let back = |(gateway, head): (&GatewayId, &Chain)| {
+            self.last_heads.get(gateway).is_some_and(|last| head.seq < *last)
+        };
+        if checkpoint.number != number + 1
+            || checkpoint.previous != hash
+            || checkpoint.heads.iter().any(back)
+        {
             return Err(BadCheckpoint::Order(checkpoint.number));
         }
         self.hold(&checkpoint, signed.hash())?;
         self.last = Some((checkpoint.number, signed.hash()));
+        self.last_heads.extend(checkpoint.heads.iter().map(|(gateway, head)| (*gateway, head.seq)));
         Ok(checkpoint)
     }
 

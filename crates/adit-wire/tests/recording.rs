@@ -1,5 +1,7 @@
 //! Recordings: what is written is read back, whatever happens to the file between.
 
+#![expect(clippy::unwrap_used, reason = "in a test that is how it fails")]
+
 mod recording {
     mod asciicast;
     mod damage;

@@ -12,14 +12,7 @@ use crate::digest::Digest;
 
 /// Writes a record as one line, without the line's end.
 pub fn line(record: &Record, event: &AuditEvent) -> String {
-    format!(
-        "{{\"log\":\"audit\",\"seq\":{},\"prev\":\"{}\",\"hash\":\"{}\",\"time\":\"{}\",\"event\":{}}}",
-        record.seq,
-        record.prev,
-        record.hash,
-        event.at,
-        event.canonical()
-    )
+    write(record, &event.at.to_string(), &event.canonical())
 }
 
 /// Says that a line is no exported event.
@@ -40,17 +33,26 @@ struct Read<'a> {
 /// Reads a line back as the record that it tells; whether that holds is for [`super::ChainVerifier`] to say.
 ///
 /// # Errors
-/// [`NotALine`] when it is anything else.
+/// [`NotALine`] when it is anything else, or tells another time than its event.
 pub fn parse(line: &str) -> Result<Record, NotALine> {
     let read: Read<'_> = serde_json::from_str(line).map_err(|_| NotALine)?;
-    let told = AuditEvent::decode(read.event.get().as_bytes()).map(|event| event.at.to_string());
-    if told.is_ok_and(|time| time != read.time) {
-        return Err(NotALine);
-    }
-    Ok(Record {
+    let event = read.event.get();
+    let record = Record {
         seq: read.seq,
         prev: read.prev,
-        bytes: read.event.get().as_bytes().to_vec(),
+        bytes: event.as_bytes().to_vec(),
         hash: read.hash,
-    })
+    };
+    let told = AuditEvent::decode(&record.bytes).map_or(read.time, |event| event.at.to_string());
+    if write(&record, &told, event) != line {
+        return Err(NotALine);
+    }
+    Ok(record)
+}
+
+fn write(record: &Record, time: &str, event: &str) -> String {
+    let Record { seq, prev, hash, .. } = record;
+    format!(
+        "{{\"log\":\"audit\",\"seq\":{seq},\"prev\":\"{prev}\",\"hash\":\"{hash}\",\"time\":\"{time}\",\"event\":{event}}}"
+    )
 }
