@@ -2,8 +2,13 @@
 //!
 //! Read first: [`session::Session`], the task of one session; [`supervise`], the processes that keep its shell.
 
+mod dialled;
+pub mod keys;
+mod registry;
 pub mod ring;
+pub mod run;
 pub mod screen;
 pub mod session;
 pub mod shell;
 pub mod supervise;
+mod warrants;

@@ -14,7 +14,8 @@ mod requests;
 mod rights;
 mod stream;
 
-pub use link::{FromShellFrame, LinkLost, SessionLink, ToShellFrame};
+pub use link::{FromShellFrame, LinkLost, Received, SessionLink, ToShellFrame};
+pub(crate) use outgoing::exited_message;
 pub use rights::Rights;
 
 use crate::ring::Ring;
@@ -24,16 +25,15 @@ use adit_domain::{Code, SessionId};
 use bytes::Bytes;
 use input::Input;
 use outgoing::Outgoing;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use stream::ShellStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Sleep};
 
 /// What a session is told by whoever opened it.
 pub enum Command {
-    /// Serve over this connection from now on; an earlier one is dropped.
-    Connect(Box<dyn SessionLink>),
     /// A newer warrant was checked.
     Refresh(Rights),
     /// End the shell and everything that it started.
@@ -72,6 +72,8 @@ pub struct Opening {
     pub rights: Rights,
     /// How a newer warrant is checked.
     pub check_warrant: CheckWarrant,
+    /// Told when the session has lost its link.
+    pub link_is_lost: Arc<Notify>,
 }
 
 /// The task of one session.
@@ -85,6 +87,8 @@ pub struct Session {
     outgoing: Outgoing,
     link: Option<Box<dyn SessionLink>>,
     commands: mpsc::Receiver<Command>,
+    /// Fresh connections; each takes the place of the one before.
+    links: mpsc::Receiver<Box<dyn SessionLink>>,
     rights: Rights,
     check_warrant: CheckWarrant,
     resize: Option<Size>,
@@ -93,6 +97,11 @@ pub struct Session {
     unlinked: Option<Instant>,
     timer: std::pin::Pin<Box<Sleep>>,
     refused_frames: u64,
+    /// When its links carried something damaged.
+    damaged: Vec<Instant>,
+    /// Nobody will fetch what is left.
+    unwanted: bool,
+    link_is_lost: Arc<Notify>,
 }
 
 /// How far a session is on its way to its end.
@@ -112,8 +121,8 @@ enum Phase {
 
 enum Event {
     Command(Command),
-    Frame(ToShellFrame),
-    LinkLost,
+    Link(Box<dyn SessionLink>),
+    Received(Received),
     Exited(Exit),
     Timeout,
     Done,
@@ -122,8 +131,12 @@ enum Event {
 impl Session {
     /// Makes the session; [`Session::run`] serves it.
     #[must_use]
-    pub fn new(opening: Opening, commands: mpsc::Receiver<Command>) -> Self {
-        let Opening { id, instance, shell, size, rights, check_warrant } = opening;
+    pub fn new(
+        opening: Opening,
+        commands: mpsc::Receiver<Command>,
+        links: mpsc::Receiver<Box<dyn SessionLink>>,
+    ) -> Self {
+        let Opening { id, instance, shell, size, rights, check_warrant, link_is_lost } = opening;
         let now = Instant::now();
         let mut session = Self {
             id,
@@ -135,6 +148,7 @@ impl Session {
             outgoing: Outgoing::default(),
             link: None,
             commands,
+            links,
             rights,
             check_warrant,
             resize: None,
@@ -142,6 +156,9 @@ impl Session {
             unlinked: Some(now),
             timer: Box::pin(tokio::time::sleep_until(now)),
             refused_frames: 0,
+            damaged: Vec::new(),
+            unwanted: false,
+            link_is_lost,
         };
         session.reset_timer();
         session
@@ -149,19 +166,24 @@ impl Session {
 
     /// Serves the session until its shell has ended and its output was delivered or may be forgotten.
     pub async fn run(mut self) -> Ended {
+        self.serve().await;
+        let ended = self.ended();
+        if let Some(link) = self.link.take() {
+            link.close().await;
+        }
+        ended
+    }
+
+    async fn serve(&mut self) {
         loop {
             let event = std::future::poll_fn(|cx| self.poll_event(cx)).await;
             match event {
                 Event::Command(command) => self.obey(command),
-                Event::Frame(frame) => self.take(frame),
-                Event::LinkLost => self.lose_link(),
+                Event::Link(link) => self.connect(link),
+                Event::Received(received) => self.receive(received),
                 Event::Exited(exit) => self.note_exit(exit),
-                Event::Timeout => {
-                    if let Some(ended) = self.time_out() {
-                        return ended;
-                    }
-                }
-                Event::Done => return self.ended(true),
+                Event::Timeout => self.time_out(),
+                Event::Done => break,
             }
         }
     }
@@ -171,26 +193,26 @@ impl Session {
         if let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
             return Poll::Ready(Event::Command(command));
         }
+        if let Poll::Ready(Some(link)) = self.links.poll_recv(cx) {
+            return Poll::Ready(Event::Link(link));
+        }
         if let Some(link) = &mut self.link
             && !self.outgoing.is_full()
+            && let Poll::Ready(received) = link.poll_receive(cx)
         {
-            match link.poll_receive(cx) {
-                Poll::Ready(Some(frame)) => return Poll::Ready(Event::Frame(frame)),
-                Poll::Ready(None) => return Poll::Ready(Event::LinkLost),
-                Poll::Pending => {}
-            }
+            return Poll::Ready(Event::Received(received));
         }
         self.apply_resize();
         self.poll_input(cx);
         loop {
             if self.poll_outgoing(cx).is_err() {
-                return Poll::Ready(Event::LinkLost);
+                return Poll::Ready(Event::Received(Received::Lost));
             }
             if self.poll_output(cx).is_pending() {
                 break;
             }
         }
-        if self.is_delivered() {
+        if self.is_done() {
             return Poll::Ready(Event::Done);
         }
         if let Poll::Ready(exit) = self.shell.poll_exited(cx) {
@@ -201,9 +223,8 @@ impl Session {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Connect(link) => self.connect(link),
             Command::Refresh(rights) => self.refresh(rights),
-            Command::Close(code) => self.end(code),
+            Command::Close(code) => self.abandon(code),
         }
     }
 
@@ -216,12 +237,43 @@ impl Session {
         self.reset_timer();
     }
 
+    fn receive(&mut self, received: Received) {
+        match received {
+            Received::Frame(frame) => self.take(frame),
+            Received::Lost => self.lose_link(),
+            Received::Damaged => {
+                self.lose_link();
+                self.note_damage(Instant::now());
+            }
+            Received::Over => {
+                self.lose_link();
+                self.abandon(Code::SessionClosed);
+            }
+        }
+    }
+
     fn lose_link(&mut self) {
         tracing::info!(session.id = %self.id, "session has lost its link");
         self.link = None;
         self.outgoing.stop();
         self.unlinked = Some(Instant::now());
+        self.link_is_lost.notify_one();
         self.reset_timer();
+    }
+
+    /// Ends a session whose links carry damaged frames again and again.
+    fn note_damage(&mut self, now: Instant) {
+        self.damaged.retain(|at| now.duration_since(*at) < DAMAGE_WINDOW);
+        self.damaged.push(now);
+        if self.damaged.len() >= DAMAGE_MAX {
+            self.end(Code::SessionCorrupted);
+        }
+    }
+
+    /// Ends a session whose output nobody will fetch.
+    fn abandon(&mut self, code: Code) {
+        self.end(code);
+        self.unwanted = true;
     }
 
     fn refresh(&mut self, rights: Rights) {
@@ -248,34 +300,25 @@ impl Session {
         self.reset_timer();
     }
 
-    fn time_out(&mut self) -> Option<Ended> {
+    fn time_out(&mut self) {
         let now = Instant::now();
         let overdue = self.unlinked.is_some_and(|since| now >= since + self.rights.grace);
-        if let Phase::Exited { .. } = self.phase {
-            if overdue {
-                return Some(self.ended(false));
-            }
-        } else if now >= self.rights.ends {
+        self.unwanted |= overdue;
+        if now >= self.rights.ends {
             self.end(Code::SessionExpired);
         } else if now >= self.rights.expires + self.rights.grace || overdue {
             self.end(Code::SessionLostLink);
         }
         self.screen_may_freeze(now);
         self.reset_timer();
-        None
     }
 
     /// Sets the timer to the next moment at which something is over.
     fn reset_timer(&mut self) {
-        let lost = self.unlinked.map(|since| since + self.rights.grace);
-        let running = self.phase == Phase::Running;
-        let limits = running.then(|| self.rights.ends.min(self.rights.expires + self.rights.grace));
-        let linger = match self.phase {
-            Phase::Exited { .. } => lost,
-            Phase::Ending { .. } => None,
-            Phase::Running => lost,
-        };
-        let next = [linger, limits, self.screen.freezes_at()].into_iter().flatten().min();
+        let lost = self.unlinked.filter(|_| !self.unwanted).map(|since| since + self.rights.grace);
+        let limit = self.rights.ends.min(self.rights.expires + self.rights.grace);
+        let limit = (self.phase == Phase::Running).then_some(limit);
+        let next = [lost, limit, self.screen.freezes_at()].into_iter().flatten().min();
         self.timer.as_mut().reset(next.unwrap_or_else(|| Instant::now() + FAR));
     }
 
@@ -285,22 +328,23 @@ impl Session {
         }
     }
 
-    fn is_exited(&self) -> bool {
-        matches!(self.phase, Phase::Exited { .. }) && self.shell.is_drained()
+    /// Tells whether the shell has ended and nobody waits for what it wrote: the gateway has it, or will not come for it.
+    fn is_done(&self) -> bool {
+        let exited = matches!(self.phase, Phase::Exited { .. }) && self.shell.is_drained();
+        exited && (self.is_delivered() || (self.unwanted && self.link.is_none()))
     }
 
-    /// Tells whether the shell has ended and the gateway has everything, durably.
     fn is_delivered(&self) -> bool {
-        self.is_exited() && self.outgoing.is_finished(self.ring.end())
+        self.outgoing.is_finished(self.ring.end())
     }
 
-    fn ended(&self, delivered: bool) -> Ended {
+    fn ended(&self) -> Ended {
         let (exit, code) = match self.phase {
             Phase::Exited { exit, code } => (exit, code),
             Phase::Ending { code } => (Exit::Lost, Some(code)),
             Phase::Running => (Exit::Lost, None),
         };
-        let output_position = self.ring.end();
+        let (output_position, delivered) = (self.ring.end(), self.is_delivered());
         Ended { exit, code, output_position, delivered, refused_frames: self.refused_frames }
     }
 }
@@ -316,5 +360,9 @@ impl PollEvent for std::pin::Pin<&mut Sleep> {
     }
 }
 
+/// Damaged frames within [`DAMAGE_WINDOW`] that end a session (decision 9).
+const DAMAGE_MAX: usize = 3;
+/// See [`DAMAGE_MAX`].
+const DAMAGE_WINDOW: Duration = Duration::from_secs(60);
 /// Stands for never; the timer is set again with each change.
 const FAR: Duration = Duration::from_secs(24 * 3600);

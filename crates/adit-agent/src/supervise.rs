@@ -15,7 +15,7 @@ mod spawner;
 mod supervisor;
 mod user;
 
-pub(crate) use child::Request;
+pub(crate) use child::{REFUSED_ACCOUNT, Request};
 pub(crate) use supervisor::{COMMAND_END, COMMAND_SIGNAL, ExitMessage};
 
 use std::os::fd::OwnedFd;

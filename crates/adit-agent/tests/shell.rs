@@ -113,7 +113,7 @@ async fn a_program_that_is_not_there_is_refused_by_name() {
     let wanted = Command { arguments: vec!["/no/such/program".to_owned()], ..Command::default() };
     let refused = spawner().spawn(&wanted).await.err().expect("it is refused");
     assert!(
-        matches!(&refused, SpawnError::Refused(text) if text.contains("/no/such/program")),
+        matches!(&refused, SpawnError::Program(text) if text.contains("/no/such/program")),
         "{refused}"
     );
 }

@@ -3,6 +3,7 @@
 use crate::ring::Kind;
 use adit_wire::agent::v1::{FromShell, ToShell};
 use bytes::Bytes;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// One frame from the gateway, opened and read.
@@ -46,6 +47,19 @@ pub enum FromShellFrame<'a> {
     Message(&'a FromShell),
 }
 
+/// What came over a session's connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// A frame.
+    Frame(ToShellFrame),
+    /// Something damaged or forged; the connection is of no more use.
+    Damaged,
+    /// The connection broke; the session waits for the next one.
+    Lost,
+    /// The gateway has closed the session for good.
+    Over,
+}
+
 /// The connection is of no more use; the session waits for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the link is lost")]
@@ -53,8 +67,8 @@ pub struct LinkLost;
 
 /// A session's sealed connection, polled from the session's own task so that no hand-over lies between it and the shell.
 pub trait SessionLink: Send + Unpin {
-    /// Takes the next frame; `None` when the connection is lost.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<ToShellFrame>>;
+    /// Takes the next frame; anything else is the last that comes.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received>;
 
     /// Ready when one more frame may be sent, after writing out what must go first.
     ///
@@ -73,4 +87,7 @@ pub trait SessionLink: Send + Unpin {
     /// # Errors
     /// [`LinkLost`] once and for all.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkLost>>;
+
+    /// Lets the last frames arrive and closes for good.
+    fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }

@@ -102,7 +102,7 @@ impl ShellStream {
     pub(super) fn echoes(&self) -> bool {
         match &self.stream {
             Stream::Terminal(pty) => rustix::termios::tcgetattr(pty)
-                .map_or(false, |termios| termios.local_modes.contains(LocalModes::ECHO)),
+                .is_ok_and(|termios| termios.local_modes.contains(LocalModes::ECHO)),
             Stream::Pipes { .. } => true,
         }
     }

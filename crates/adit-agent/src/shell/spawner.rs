@@ -1,7 +1,7 @@
 //! The agent's end of the spawner process.
 
 use super::{Command, Shell, Size, Stream, Supervisor, is_allowed};
-use crate::supervise::{self, Request};
+use crate::supervise::{self, REFUSED_ACCOUNT, Request};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -29,9 +29,12 @@ pub enum SpawnError {
     /// The spawner process is gone and can't be started again.
     #[error("the process that opens shells can't be started: {0}")]
     Spawner(#[source] io::Error),
-    /// The account or the program refused: the sentence says which.
+    /// The account can't be taken on; the sentence says why.
     #[error("{0}")]
-    Refused(String),
+    Account(String),
+    /// The program can't be run; the sentence says why.
+    #[error("{0}")]
+    Program(String),
 }
 
 #[derive(Debug)]
@@ -62,7 +65,7 @@ impl Spawner {
     /// Opens a shell or runs a command.
     ///
     /// # Errors
-    /// `Exhausted` and `Spawner` may be tried again; `Refused` says what is wrong with the command.
+    /// `Exhausted` and `Spawner` may be tried again; the others say what is wrong with the command.
     pub async fn spawn(&self, command: &Command) -> Result<Shell, SpawnError> {
         let (control, theirs) = UnixStream::pair().map_err(SpawnError::Exhausted)?;
         let (mut report, child_report) = UnixStream::pair().map_err(SpawnError::Exhausted)?;
@@ -74,10 +77,11 @@ impl Spawner {
         write_request(&mut report, command).await.map_err(SpawnError::Exhausted)?;
         let mut refusal = String::new();
         report.read_to_string(&mut refusal).await.map_err(SpawnError::Exhausted)?;
-        if refusal.is_empty() {
-            Ok(Shell { stream, supervisor: Supervisor::new(control) })
-        } else {
-            Err(SpawnError::Refused(refusal))
+        let mut sentence = refusal.chars();
+        match sentence.next() {
+            None => Ok(Shell { stream, supervisor: Supervisor::new(control) }),
+            Some(REFUSED_ACCOUNT) => Err(SpawnError::Account(sentence.collect())),
+            Some(_) => Err(SpawnError::Program(sentence.collect())),
         }
     }
 

@@ -36,12 +36,27 @@ enum ChildError {
     Exec { program: String, error: io::Error },
 }
 
+impl ChildError {
+    /// Tells a refused account from anything else, as the report's first sign.
+    fn mark(&self) -> char {
+        match self {
+            Self::Account(_) => REFUSED_ACCOUNT,
+            Self::Request(_) | Self::Damaged(_) | Self::Terminal(_) | Self::Exec { .. } => FAILED,
+        }
+    }
+}
+
+/// Begins a report: the account can't be taken on.
+pub(crate) const REFUSED_ACCOUNT: char = 'A';
+/// Begins a report: anything else.
+pub(crate) const FAILED: char = 'F';
+
 /// Becomes the shell; when it can't, says so on the report socket and ends with status 127, as a shell does.
 pub(super) fn become_shell(report: OwnedFd, stdio: Stdio) -> ! {
     let mut report = UnixStream::from(report);
     let Err(error) = read_request(&mut report).and_then(|request| exec(&request, stdio));
     // The agent may be gone; then nobody is there to tell.
-    let _ = write!(report, "{error}");
+    let _ = write!(report, "{}{error}", error.mark());
     std::process::exit(127)
 }
 

@@ -1,5 +1,6 @@
 //! The spawner: forks a supervisor for each message of the agent.
 
+use super::child::FAILED;
 use super::descendants::kill_all_but;
 use super::{DESCRIPTORS_MAX, Descriptors, Stdio, supervisor};
 use fork::Fork;
@@ -123,7 +124,7 @@ fn start(descriptors: Descriptors, children: &SignalFd, supervisors: &mut Vec<Pi
         Err(error) => {
             let mut report = UnixStream::from(descriptors.report);
             // The agent may be gone; then nobody is there to tell.
-            let _ = write!(report, "{error}");
+            let _ = write!(report, "{FAILED}{error}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The supervisor of one session: a few pages of memory, one poll loop.
 
+use super::child::FAILED;
 use super::descendants::signal_all;
 use super::{Descriptors, child};
 use fork::Fork;
@@ -62,7 +63,7 @@ fn supervise(descriptors: Descriptors, children: &SignalFd) -> io::Result<()> {
         Ok(Fork::Parent(pid)) => Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?,
         Err(error) => {
             // The agent may be gone; then nobody is there to tell.
-            let _ = write!(UnixStream::from(report), "{error}");
+            let _ = write!(UnixStream::from(report), "{FAILED}{error}");
             return Err(error);
         }
     };

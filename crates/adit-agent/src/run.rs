@@ -1,0 +1,202 @@
+//! The agent: one control connection that comes back, and a task for each session.
+
+mod control;
+mod host;
+mod serve;
+
+use crate::keys::Enrolment;
+use crate::registry::{Outcome, Registry};
+use crate::shell::Spawner;
+use crate::warrants::Checker;
+use adit_domain::{Clock, Code, Ids};
+use adit_link::dial::{Backoff, DialError, Dialer};
+use adit_link::keys::{Keypair, PublicKey};
+use adit_wire::agent::v1::SessionEnded;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// What the agent takes from the process that runs it.
+pub struct Options {
+    /// The binary that calls [`crate::supervise::main`]; none for this very one.
+    pub program: Option<PathBuf>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub ids: Arc<dyn Ids>,
+}
+
+/// Why the agent can't run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The enrolment's address or certificates can't be used.
+    #[error("the enrolment can't be used")]
+    Enrolment(#[source] DialError),
+    /// The process that opens shells can't be started.
+    #[error("the process that opens shells can't be started")]
+    Spawner(#[source] std::io::Error),
+}
+
+/// Serves this machine until `shutdown`, then ends every shell.
+///
+/// # Errors
+/// [`RunError`] before anything is served; afterwards what fails is tried again.
+pub async fn run(
+    enrolment: Enrolment,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    hide();
+    let mut agent = Agent::new(enrolment, options)?;
+    let mut backoff = Backoff::new();
+    loop {
+        let wait = backoff.delay(agent.shared.random());
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            () = agent.wait(wait) => {}
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            () = agent.connect(&mut backoff) => {}
+        }
+    }
+    agent.end().await;
+    Ok(())
+}
+
+/// Keeps other processes of the same user from reading the agent's memory, its environment and its open files.
+fn hide() {
+    let hidden =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if let Err(error) = hidden {
+        tracing::warn!(%error, "the agent can't be hidden from other processes of its user");
+    }
+}
+
+/// What the tasks of sessions share.
+struct Shared {
+    keys: Keypair,
+    session_service: PublicKey,
+    dialer: Dialer,
+    spawner: Spawner,
+    checker: Arc<Checker>,
+    ids: Arc<dyn Ids>,
+    /// Tells this run of the agent from another.
+    instance: Bytes,
+}
+
+impl Shared {
+    fn random(&self) -> u64 {
+        let mut random = [0; 8];
+        self.ids.fill(&mut random);
+        u64::from_ne_bytes(random)
+    }
+}
+
+struct Agent {
+    shared: Arc<Shared>,
+    registry: Registry,
+    tasks: JoinSet<()>,
+    outcomes: mpsc::Receiver<Outcome>,
+    outcomes_of_tasks: mpsc::Sender<Outcome>,
+    /// Ends that no gateway has heard of yet.
+    untold: VecDeque<SessionEnded>,
+}
+
+impl Agent {
+    fn new(enrolment: Enrolment, options: Options) -> Result<Self, RunError> {
+        let dialer = enrolment.dialer().map_err(RunError::Enrolment)?;
+        let spawner = match options.program {
+            Some(program) => Spawner::with_program(program),
+            None => Spawner::start(),
+        };
+        let checker = Arc::new(Checker::new(&enrolment, options.clock));
+        let mut instance = [0; 16];
+        options.ids.fill(&mut instance);
+        let shared = Shared {
+            keys: enrolment.link_key,
+            session_service: enrolment.session_service,
+            dialer,
+            spawner: spawner.map_err(RunError::Spawner)?,
+            checker,
+            ids: options.ids,
+            instance: Bytes::copy_from_slice(&instance),
+        };
+        let (outcomes_of_tasks, outcomes) = mpsc::channel(OUTCOMES);
+        Ok(Self {
+            shared: Arc::new(shared),
+            registry: Registry::default(),
+            tasks: JoinSet::new(),
+            outcomes,
+            outcomes_of_tasks,
+            untold: VecDeque::new(),
+        })
+    }
+
+    /// Lets time pass without a control connection; sessions may end meanwhile.
+    async fn wait(&mut self, wait: Duration) {
+        let until = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => return,
+                Some(outcome) = self.outcomes.recv() => drop(self.note(outcome)),
+                Some(ended) = self.tasks.join_next() => note_panic(ended),
+            }
+        }
+    }
+
+    /// Dials the control connection and serves it while it stands.
+    async fn connect(&mut self, backoff: &mut Backoff) {
+        let shared = Arc::clone(&self.shared);
+        match shared.dialer.control(&shared.keys, shared.session_service).await {
+            Ok(connection) => {
+                backoff.connected(std::time::Instant::now());
+                let why = self.serve_control(connection).await;
+                tracing::warn!(error = %why, "control connection is lost");
+                backoff.lost(std::time::Instant::now());
+            }
+            Err(error) => tracing::warn!(%error, "the gateway can't be reached"),
+        }
+    }
+
+    /// Ends every session and waits until its processes are gone.
+    async fn end(mut self) {
+        self.registry.close_all(Code::SessionLostAgent);
+        let ended = async {
+            loop {
+                tokio::select! {
+                    outcome = self.outcomes.recv() => drop(outcome),
+                    ended = self.tasks.join_next() => match ended {
+                        Some(ended) => note_panic(ended),
+                        None => return,
+                    },
+                }
+            }
+        };
+        if timeout(END_LIMIT, ended).await.is_err() {
+            tracing::warn!("some sessions did not end in time; their supervisors kill them");
+        }
+    }
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "the task of a session failed; its supervisor ends the shell");
+    }
+}
+
+/// Outcomes that the control connection has not taken yet; a task that ends waits.
+const OUTCOMES: usize = 64;
+/// Hang up, kill, and the last output: a session needs half a second of it.
+const END_LIMIT: Duration = Duration::from_secs(3);

@@ -1,0 +1,245 @@
+//! The control connection: who we are, what to open, what to close.
+
+use super::{Agent, host};
+use crate::registry::{COMMANDS, Entry, Outcome};
+use crate::run::serve::{Task, refusal_of};
+use crate::session::exited_message;
+use crate::warrants::Warrants;
+use adit_domain::{Capability, Code, SessionId, Timestamp};
+use adit_link::connection::{Event, LinkError};
+use adit_link::dial::AgentConnection;
+use adit_wire::agent::v1::{
+    FromAgent, Heartbeat, Hello, Open, OpenRefused, SessionEnded, ToAgent, Welcome,
+    from_agent::Message as Up, to_agent::Message as Down,
+};
+use adit_wire::frame::Frame;
+use adit_wire::warrant::Checked;
+use prost::Message;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+/// Why a control connection is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the gateway sent what is no message")]
+    Damaged,
+}
+
+impl Agent {
+    /// Serves the connection until it is lost.
+    pub(super) async fn serve_control(&mut self, mut connection: AgentConnection) -> Lost {
+        match self.serve_connection(&mut connection).await {
+            Ok(never) => match never {},
+            Err(lost) => lost,
+        }
+    }
+
+    async fn serve_connection(
+        &mut self,
+        connection: &mut AgentConnection,
+    ) -> Result<std::convert::Infallible, Lost> {
+        send(connection, Up::Hello(self.hello()))?;
+        let mut heartbeat = every(HEARTBEAT);
+        loop {
+            tokio::select! {
+                biased;
+                event = connection.next() => {
+                    if let Event::Frame(frame) = event? {
+                        self.obey(connection, frame, &mut heartbeat)?;
+                    }
+                }
+                Some(outcome) = self.outcomes.recv() => {
+                    if let Some(message) = self.note(outcome) {
+                        send(connection, message)?;
+                    }
+                    self.tell_ends(connection)?;
+                }
+                Some(ended) = self.tasks.join_next() => super::note_panic(ended),
+                _ = heartbeat.tick() => send(connection, Up::Heartbeat(self.heartbeat()))?,
+            }
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            sessions: self.registry.ids().map(|id| id.as_bytes().to_vec().into()).collect(),
+            instance: self.shared.instance.clone(),
+            now_ms: self.shared.checker.clock_now().wire(),
+            ..host::describe()
+        }
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { now_ms: self.shared.checker.clock_now().wire() }
+    }
+
+    fn obey(
+        &mut self,
+        connection: &mut AgentConnection,
+        frame: Frame,
+        heartbeat: &mut Interval,
+    ) -> Result<(), Lost> {
+        let Frame::Control(message) = frame else { return Err(Lost::Damaged) };
+        let message = ToAgent::decode(message).map_err(|_| Lost::Damaged)?;
+        match message.message.ok_or(Lost::Damaged)? {
+            Down::Welcome(welcome) => {
+                if welcome.heartbeat_ms > 0 {
+                    *heartbeat = every(
+                        Duration::from_millis(welcome.heartbeat_ms.into()).max(HEARTBEAT_LEAST),
+                    );
+                }
+                self.take_welcome(welcome);
+                self.tell_ends(connection)
+            }
+            Down::Heartbeat(beat) => {
+                self.shared.checker.note_time(Timestamp::from_wire(beat.now_ms));
+                Ok(())
+            }
+            Down::Open(open) => match self.open(open) {
+                Some(refused) => send(connection, Up::OpenRefused(refused)),
+                None => Ok(()),
+            },
+            Down::Close(close) => {
+                if let Some(id) = SessionId::from_bytes(&close.session_id) {
+                    self.registry.close(id, close.code.parse().unwrap_or(Code::SessionKilled));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_welcome(&mut self, welcome: Welcome) {
+        tracing::info!(machine.label = %welcome.label, gateway.id = %welcome.gateway_id, "connected to the gateway");
+        self.shared.checker.note_time(Timestamp::from_wire(welcome.now_ms));
+        for id in welcome.ended_sessions.iter().filter_map(|id| SessionId::from_bytes(id)) {
+            self.registry.close(id, Code::SessionUnknown);
+        }
+        for open in welcome.resume {
+            if let (Some(id), Some(warrant)) =
+                (SessionId::from_bytes(&open.session_id), &open.warrant)
+            {
+                self.registry.resume(id, warrant);
+            }
+        }
+    }
+
+    /// Opens a session, or says why not.
+    fn open(&mut self, open: Open) -> Option<OpenRefused> {
+        let Open { session_id, warrant, spawn } = open;
+        let refuse = |code: Code, sentence: String| {
+            tracing::warn!(%code, sentence, "a session was refused");
+            Some(OpenRefused { session_id: session_id.clone(), code: code.to_string(), sentence })
+        };
+        let (Some(signed), Some(spawn)) = (warrant, spawn) else {
+            return refuse(Code::WarrantInvalid, Code::WarrantInvalid.sentence().to_owned());
+        };
+        let checked = match self.shared.checker.check(&signed) {
+            Ok(checked) if checked.session.as_bytes()[..] == session_id[..] => checked,
+            Ok(_) => {
+                return refuse(
+                    Code::WarrantInvalid,
+                    "The warrant is for another session.".to_owned(),
+                );
+            }
+            Err(refusal) => {
+                tracing::warn!(%refusal, "a warrant was refused");
+                return refuse(Code::WarrantInvalid, Code::WarrantInvalid.sentence().to_owned());
+            }
+        };
+        if self.registry.has(checked.session) {
+            self.registry.resume(checked.session, &signed);
+            return None;
+        }
+        if !covers(&checked, &spawn.command) {
+            return refuse(
+                Code::AccessCapabilityMissing,
+                Code::AccessCapabilityMissing.sentence().to_owned(),
+            );
+        }
+        let id = checked.session;
+        let (commands, commands_of_task) = mpsc::channel(COMMANDS);
+        let gateway_is_back = Arc::new(Notify::new());
+        let warrants = Arc::new(Warrants::new(Arc::clone(&self.shared.checker), &checked, signed));
+        let entry = Entry {
+            commands,
+            warrants: Arc::clone(&warrants),
+            gateway_is_back: Arc::clone(&gateway_is_back),
+        };
+        if !self.registry.open(id, entry) {
+            return refuse(
+                Code::TooMany,
+                "The machine has as many sessions as it takes.".to_owned(),
+            );
+        }
+        let task = Task {
+            shared: Arc::clone(&self.shared),
+            checked,
+            warrants,
+            gateway_is_back,
+            commands: commands_of_task,
+            outcomes: self.outcomes_of_tasks.clone(),
+        };
+        self.tasks.spawn(task.run(spawn));
+        None
+    }
+
+    /// Notes how a session's task went; says what the gateway should hear at once.
+    pub(super) fn note(&mut self, outcome: Outcome) -> Option<Up> {
+        match outcome {
+            Outcome::Refused { id, code, sentence } => {
+                self.registry.leave(id);
+                Some(Up::OpenRefused(refusal_of(id, code, sentence)))
+            }
+            Outcome::Ended { id, ended } => {
+                self.registry.leave(id);
+                if !ended.delivered {
+                    let exited =
+                        Some(exited_message(ended.exit, ended.code, ended.output_position));
+                    if self.untold.len() >= UNTOLD {
+                        self.untold.pop_front();
+                    }
+                    self.untold.push_back(SessionEnded {
+                        session_id: id.as_bytes().to_vec().into(),
+                        exited,
+                    });
+                }
+                None
+            }
+        }
+    }
+
+    fn tell_ends(&mut self, connection: &mut AgentConnection) -> Result<(), Lost> {
+        while let Some(ended) = self.untold.pop_front() {
+            send(connection, Up::SessionEnded(ended))?;
+        }
+        Ok(())
+    }
+}
+
+/// A command that the caller names needs its own right; the login shell needs the one to open it.
+fn covers(checked: &Checked, command: &[String]) -> bool {
+    let needed =
+        if command.is_empty() { Capability::TerminalSpawn } else { Capability::TerminalExec };
+    checked.capabilities.has(needed)
+}
+
+fn send(connection: &mut AgentConnection, message: Up) -> Result<(), Lost> {
+    Ok(connection.send_control(&FromAgent { message: Some(message) })?)
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Until the gateway says otherwise.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Whatever the gateway says.
+const HEARTBEAT_LEAST: Duration = Duration::from_millis(500);
+/// Ends kept for a gateway that is away; the oldest is forgotten, and the gateway then only knows that the session is gone.
+const UNTOLD: usize = 1024;

@@ -1,0 +1,116 @@
+//! Warrants as this machine checks them, trusting nobody but the authority of its enrolment.
+
+use crate::keys::Enrolment;
+use crate::session::Rights;
+use adit_domain::{Clock, MachineId, SessionId, Timestamp};
+use adit_link::keys::PublicKey;
+use adit_wire::agent::v1::SignedWarrant;
+use adit_wire::warrant::{self, Checked, Expected, Refusal};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Checks warrants for this machine.
+pub(crate) struct Checker {
+    machine: MachineId,
+    authority: [u8; 32],
+    session_service: PublicKey,
+    clock: Arc<dyn Clock>,
+    /// How far the gateway's clock is ahead, in milliseconds.
+    ahead_ms: AtomicI64,
+    /// The highest that any warrant of the authority had.
+    epoch: AtomicU64,
+}
+
+impl Checker {
+    pub(crate) fn new(enrolment: &Enrolment, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            machine: enrolment.machine,
+            authority: enrolment.authority,
+            session_service: enrolment.session_service,
+            clock,
+            ahead_ms: AtomicI64::new(0),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes the gateway's time, to allow for a clock that is a little off. A gateway may not turn the time back further than
+    /// that: it could make old warrants good again.
+    pub(crate) fn note_time(&self, gateway: Timestamp) {
+        let ahead_ms = gateway.0.saturating_sub(self.clock.now().0).clamp(-SKEW_MS, SKEW_MS);
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.clock.now().0.saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+    }
+
+    /// The machine's own time.
+    pub(crate) fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Checks a warrant.
+    pub(crate) fn check(&self, signed: &SignedWarrant) -> Result<Checked, Refusal> {
+        let expected = Expected {
+            authority: &self.authority,
+            machine: self.machine,
+            session_service: &self.session_service.0,
+            epoch: self.epoch.load(Ordering::Relaxed),
+            now: self.now(),
+        };
+        let checked = warrant::check(signed, expected)?;
+        self.epoch.fetch_max(checked.warrant.epoch, Ordering::Relaxed);
+        Ok(checked)
+    }
+}
+
+/// The newest warrant of one session, for its frames and for its next dial.
+pub(crate) struct Warrants {
+    session: SessionId,
+    /// What no refresh may change.
+    run_as: String,
+    principal: bytes::Bytes,
+    checker: Arc<Checker>,
+    newest: Mutex<SignedWarrant>,
+}
+
+impl Warrants {
+    pub(crate) fn new(checker: Arc<Checker>, checked: &Checked, signed: SignedWarrant) -> Self {
+        Self {
+            session: checked.session,
+            run_as: checked.warrant.run_as.clone(),
+            principal: checked.warrant.principal_id.clone(),
+            checker,
+            newest: Mutex::new(signed),
+        }
+    }
+
+    /// The warrant to dial with.
+    pub(crate) fn newest(&self) -> SignedWarrant {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a newer warrant for the same session, person and account; says what it allows.
+    pub(crate) fn renew(&self, signed: &SignedWarrant) -> Option<Rights> {
+        let checked = match self.checker.check(signed) {
+            Ok(checked) => checked,
+            Err(refusal) => {
+                tracing::warn!(session.id = %self.session, %refusal, "newer warrant was refused");
+                return None;
+            }
+        };
+        let same = checked.session == self.session
+            && checked.warrant.run_as == self.run_as
+            && checked.warrant.principal_id == self.principal;
+        if !same {
+            tracing::warn!(session.id = %self.session, "newer warrant is for somebody or something else and was refused");
+            return None;
+        }
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = signed.clone();
+        Some(Rights::of(&checked, self.checker.now()))
+    }
+}
+
+/// The most by which a machine's clock may be corrected; past it, set the clock.
+const SKEW_MS: i64 = Duration::from_secs(5 * 60).as_millis() as i64;
