@@ -5,17 +5,17 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use pty_process::Size;
+use rustix::fd::BorrowedFd;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::pty::SIZE;
 use crate::side::{Plain, Side, relay};
-use crate::terminal::{Terminal, wait_readable};
+use crate::terminal::Terminal;
 use crate::tls::{Tls, client_config, server_config, write_certificate};
 
 #[derive(Subcommand)]
@@ -97,11 +97,12 @@ impl Terminal for Stream {
         Ok(self.0.put(bytes)?)
     }
 
-    fn read(&mut self, into: &mut Vec<u8>, deadline: Instant) -> Result<()> {
-        if wait_readable(self.0.fd(), deadline)? {
-            self.0.take(into)?;
-        }
-        Ok(())
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
+
+    fn take(&mut self, into: &mut Vec<u8>) -> Result<()> {
+        Ok(self.0.take(into)?)
     }
 }
 

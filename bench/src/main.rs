@@ -9,9 +9,11 @@ mod echo;
 mod far;
 mod floor;
 mod idle;
+mod many;
 mod openssh;
 mod processes;
 mod pty;
+mod sealing;
 mod side;
 mod table;
 mod target;
@@ -56,7 +58,7 @@ pub struct Options {
     /// The `adit` to measure.
     #[arg(long, hide = true)]
     adit: PathBuf,
-    /// What to measure; everything if not given.
+    /// What to measure; everything but `many` if not given.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Row>,
     /// Rounds over all targets.
@@ -71,7 +73,7 @@ pub struct Options {
     /// Millions of bytes of one bulk transfer.
     #[arg(long, default_value_t = 64)]
     megabytes: u64,
-    /// Sessions that stay open for the memory of one.
+    /// Sessions that are open at once for the memory of one, and for `many`.
     #[arg(long, default_value_t = 100)]
     sessions: usize,
 }
@@ -89,12 +91,16 @@ pub enum Row {
     Connect,
     /// The memory of a session that waits.
     Idle,
+    /// The rate of sealing and opening messages, without a server.
+    Sealing,
+    /// Very many sessions at ten keys a second each; only if asked for.
+    Many,
 }
 
 impl Options {
     /// Tells whether a group of rows is asked for.
     fn wants(&self, row: Row) -> bool {
-        self.only.is_empty() || self.only.contains(&row)
+        (self.only.is_empty() && row != Row::Many) || self.only.contains(&row)
     }
 }
 
@@ -107,8 +113,15 @@ fn main() -> Result<()> {
 }
 
 fn measure(options: &Options) -> Result<()> {
+    if options.only == [Row::Sealing] {
+        return sealing::measure();
+    }
     let bench = target::Bench::start(options)?;
     let mut table = table::Table::new(bench.targets.iter().map(|target| target.name));
+    // First, while no server holds memory of sessions that were.
+    if options.wants(Row::Idle) {
+        idle::measure(&bench.targets, options, &mut table)?;
+    }
     if options.wants(Row::Connect) {
         connect::measure(&bench.targets, options, &mut table)?;
     }
@@ -121,9 +134,12 @@ fn measure(options: &Options) -> Result<()> {
     if options.wants(Row::Bulk) {
         bulk::measure(&bench.targets, options, &mut table)?;
     }
-    if options.wants(Row::Idle) {
-        idle::measure(&bench.targets, options, &mut table)?;
+    if options.wants(Row::Many) {
+        many::measure(&bench.targets, options, &mut table)?;
     }
     println!("\n{table}");
+    if options.wants(Row::Sealing) {
+        sealing::measure()?;
+    }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Read, Write};
 use std::process::Child;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
+use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::terminal::{Terminal, wait_readable};
+use crate::terminal::Terminal;
 
 /// The size of every measured terminal.
 pub const SIZE: (u16, u16) = (24, 80);
@@ -44,10 +44,11 @@ impl Terminal for Client {
         Ok(self.pty.write_all(bytes)?)
     }
 
-    fn read(&mut self, into: &mut Vec<u8>, deadline: Instant) -> Result<()> {
-        if !wait_readable(&self.pty, deadline)? {
-            return Ok(());
-        }
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.pty.as_fd()
+    }
+
+    fn take(&mut self, into: &mut Vec<u8>) -> Result<()> {
         let start = into.len();
         into.resize(start + READ, 0);
         let count = match self.pty.read(&mut into[start..]) {

@@ -33,7 +33,14 @@ impl fmt::Display for Table {
     }
 }
 
+/// A figure with its ratio; a dash where a target was not measured.
 fn cell(figure: f64, base: f64) -> String {
+    if figure.is_nan() {
+        return "–".to_owned();
+    }
+    if base.is_nan() {
+        return three_digits(figure);
+    }
     format!("{} ({:.2})", three_digits(figure), figure / base)
 }
 
@@ -71,6 +78,13 @@ mod tests {
         assert!(
             table.to_string().ends_with("| one key, p50, ms | 0.200 (1.00) | 0.250 (1.25) |\n")
         );
+    }
+
+    #[test]
+    fn what_was_not_measured_is_a_dash() {
+        let mut table = Table::new(["openssh", "adit"].into_iter());
+        table.row("many", vec![f64::NAN, 0.25]);
+        assert!(table.to_string().ends_with("| many | – | 0.250 |\n"));
     }
 
     #[test]

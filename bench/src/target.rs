@@ -18,6 +18,8 @@ pub struct Target {
     pub name: &'static str,
     /// The processes that serve, with all that they start.
     pub roots: Vec<u32>,
+    /// Whether no process of its own shows a session, so that very many can be open.
+    pub is_stream: bool,
     open: Box<dyn Fn() -> Result<Box<dyn Terminal>>>,
 }
 
@@ -46,7 +48,7 @@ impl Bench {
         let mut targets = Vec::new();
         if OpenSsh::is_installed() {
             let openssh = OpenSsh::start(folder.path())?;
-            targets.push(target("OpenSSH", openssh.roots(), move || openssh.client()));
+            targets.push(target("OpenSSH", openssh.roots(), false, move || openssh.client()));
         } else {
             println!(
                 "OpenSSH is not installed (apt-get install openssh-server): its column is left out."
@@ -54,16 +56,16 @@ impl Bench {
         }
         let floor = Rc::new(Floor::start(folder.path())?);
         let adit = Rc::new(Adit::start(&options.adit, &folder.path().join("adit"))?);
-        targets.push(target("floor, CLI", floor.roots(), {
+        targets.push(target("floor, CLI", floor.roots(), false, {
             let floor = floor.clone();
             move || Client::start(std::env::current_exe()?, &floor.client(), &[])
         }));
-        targets.push(target("Adit, CLI", adit.roots(), {
+        targets.push(target("Adit, CLI", adit.roots(), false, {
             let adit = adit.clone();
             move || adit.client()
         }));
-        targets.push(target("floor, WebSocket", floor.roots(), move || floor.dial()));
-        targets.push(target("Adit, WebSocket", adit.roots(), move || adit.viewer()));
+        targets.push(target("floor, WebSocket", floor.roots(), true, move || floor.dial()));
+        targets.push(target("Adit, WebSocket", adit.roots(), true, move || adit.viewer()));
         Ok(Self { targets, _folder: folder })
     }
 }
@@ -71,7 +73,13 @@ impl Bench {
 fn target<T: Terminal + 'static>(
     name: &'static str,
     roots: Vec<u32>,
+    is_stream: bool,
     open: impl Fn() -> Result<T> + 'static,
 ) -> Target {
-    Target { name, roots, open: Box::new(move || Ok(Box::new(open()?) as Box<dyn Terminal>)) }
+    Target {
+        name,
+        roots,
+        is_stream,
+        open: Box::new(move || Ok(Box::new(open()?) as Box<dyn Terminal>)),
+    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::AsFd;
+use rustix::fd::BorrowedFd;
 
 use crate::far;
 
@@ -16,11 +16,22 @@ pub trait Terminal: Send {
     /// Types.
     fn send(&mut self, bytes: &[u8]) -> Result<()>;
 
+    /// What can be read when there is output.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Appends the output that is there, once [`Self::fd`] can be read.
+    ///
+    /// # Errors
+    /// The session ended.
+    fn take(&mut self, into: &mut Vec<u8>) -> Result<()>;
+
     /// Waits for output until a deadline and appends it; appends nothing where none came.
     ///
     /// # Errors
     /// The session ended.
-    fn read(&mut self, into: &mut Vec<u8>, deadline: Instant) -> Result<()>;
+    fn read(&mut self, into: &mut Vec<u8>, deadline: Instant) -> Result<()> {
+        if wait_readable(self.fd(), deadline)? { self.take(into) } else { Ok(()) }
+    }
 
     /// The process that shows the session, where there is one.
     fn client(&self) -> Option<u32> {
@@ -51,9 +62,9 @@ pub fn contains(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// Waits until a descriptor can be read, or a deadline.
-pub fn wait_readable(fd: impl AsFd, deadline: Instant) -> Result<bool> {
+fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool> {
     let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()))?;
-    let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left))?;
+    let ready = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&left))?;
     Ok(ready > 0)
 }
 

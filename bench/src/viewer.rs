@@ -10,13 +10,14 @@ use adit_wire::terminal::v1::{
 };
 use anyhow::{Context, Result, bail};
 use prost::Message as _;
+use rustix::fd::{AsFd, BorrowedFd};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client};
 
 use crate::pty::SIZE;
-use crate::terminal::{Terminal, wait_readable};
+use crate::terminal::Terminal;
 
 /// What a viewer shows before it acknowledges: half of the 128 KiB that the protocol allows.
 const ACK_BYTES: u64 = 64 * 1024;
@@ -114,10 +115,11 @@ impl Terminal for Viewer {
         Ok(())
     }
 
-    fn read(&mut self, into: &mut Vec<u8>, deadline: Instant) -> Result<()> {
-        if !wait_readable(self.socket.get_ref(), deadline)? {
-            return Ok(());
-        }
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
+
+    fn take(&mut self, into: &mut Vec<u8>) -> Result<()> {
         let before = into.len();
         // A bound on one call, so that the caller sees a flood as it comes.
         while into.len() - before < ACK_BYTES as usize {
