@@ -86,7 +86,7 @@ export class Paged<T> {
 }
 
 const PAGE = 100;
-const MAX_PAGE = 500; // the gateway's own cap on `limit`
+const MAX_PAGE = 200; // the most that the gateway gives in one page
 
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;

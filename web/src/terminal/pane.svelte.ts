@@ -171,7 +171,9 @@ export class TerminalPane implements Screen {
   status(status: Status): void {
     const ended = status.kind === "ended" && this.current.kind !== "ended";
     this.current = status;
-    if (ended) this.emulator.terminal.options.cursorBlink = false;
+    if (!ended) return;
+    this.people = [];
+    this.emulator.terminal.options.cursorBlink = false;
   }
 
   /** Opens once, after the font is there: the emulator measures its cells by it. */
