@@ -3,11 +3,14 @@
 //! A command reads top-down: its options, what it asks ([`client`]), how it shows the answer ([`crate::output`]). What goes wrong is a
 //! [`failure::Failure`]: one sentence on standard error and an exit status. The way of a key is `connect.rs`.
 
+mod attachment;
 mod audit;
 mod client;
 mod completions;
 mod config;
+mod connect;
 mod credentials;
+mod exec;
 mod failure;
 mod grant;
 mod login;
@@ -16,6 +19,7 @@ mod options;
 mod recording;
 mod role;
 mod session;
+mod stream;
 mod token;
 mod user;
 mod when;
@@ -39,6 +43,10 @@ pub struct Context {
 pub enum Command {
     /// List the machines that you may use
     Ls(machine::Ls),
+    /// Open a shell on a machine in this terminal
+    Connect(connect::Connect),
+    /// Run a command on a machine, with this command's streams and its exit status
+    Exec(exec::Exec),
     /// List and end sessions, look at them and come back to them
     Sessions(session::Sessions),
     /// List, verify, export, search and delete recordings
@@ -78,6 +86,8 @@ impl Command {
     pub async fn run(self, context: Context) -> ExitCode {
         let ended = match self {
             Self::Ls(command) => command.run().await,
+            Self::Connect(command) => command.run().await,
+            Self::Exec(command) => command.run().await,
             Self::Sessions(command) => command.run().await,
             Self::Recordings(command) => command.run().await,
             Self::Audit(command) => command.run().await,

@@ -5,11 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use adit_domain::Secret;
+use adit_link::dial::Trust;
 use futures_util::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -37,15 +36,6 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     trust: Trust,
-}
-
-/// Whose signature on the gateway's certificate counts.
-#[derive(Clone, Debug)]
-pub enum Trust {
-    /// The system's authorities.
-    System,
-    /// These alone.
-    Pinned(Vec<CertificateDer<'static>>),
 }
 
 /// A request's query.
@@ -96,12 +86,13 @@ impl Client {
         &self.trust
     }
 
-    /// Gives the address of a WebSocket of the gateway.
-    pub fn websocket(&self, path: &str) -> Url {
+    /// Gives the address of a WebSocket: the gateway's own, with the path that it told.
+    pub fn websocket(&self, told: &str) -> Url {
         let mut url = self.base.clone();
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         url.set_scheme(scheme).expect("http and ws are both special schemes");
-        url.set_path(path);
+        let path = self.base.join(told).map(|told| told.path().to_owned());
+        url.set_path(path.as_deref().unwrap_or(told));
         url
     }
 
@@ -290,16 +281,9 @@ pub fn is_loopback(url: &Url) -> bool {
 
 fn load_trust(ca: Option<&Path>) -> Result<Trust, Failure> {
     let Some(path) = ca else { return Ok(Trust::System) };
-    let wrong = |cause: rustls::pki_types::pem::Error| Failure::File {
-        what: format!("reading the authority's certificate from {}", path.display()),
-        cause: std::io::Error::other(cause),
-    };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(wrong)?.collect();
-    let found = found.map_err(wrong)?;
-    if found.is_empty() {
-        return Err(wrong(rustls::pki_types::pem::Error::NoItemsFound));
-    }
-    Ok(Trust::Pinned(found))
+    let what = format!("reading the authority's certificate from {}", path.display());
+    let pem = std::fs::read(path).map_err(Failure::file(&what))?;
+    Trust::from_pem(&pem).map_err(|cause| Failure::file(what)(std::io::Error::other(cause)))
 }
 
 /// Makes the TLS settings; the system's authorities are read only where TLS is spoken, because that takes longer than a connection.

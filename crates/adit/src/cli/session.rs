@@ -6,7 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::attachment::{Mode, request};
 use super::client::{Client, read, read_all};
+use super::connect::{self, Escape, parse_escape};
 use super::failure::Failure;
 use super::options::ClientOptions;
 use super::{Ended, grant, when};
@@ -52,6 +54,17 @@ enum Action {
         /// Show what is on its screen, too
         #[arg(long)]
         screen: bool,
+    },
+    /// Come back to a session, or look at somebody else's
+    Join {
+        /// Its id, or how it begins
+        session: String,
+        /// Only look
+        #[arg(long)]
+        watch: bool,
+        /// The escape character, or "none"
+        #[arg(long, short, default_value = "~", value_parser = parse_escape, value_name = "CHARACTER")]
+        escape: Escape,
     },
     /// End a session for everybody
     Kill {
@@ -125,6 +138,11 @@ impl Sessions {
                 list(&client, output, state, query, limit).await
             }
             Action::Show { session, screen } => show(&client, output, &session, screen).await,
+            Action::Join { session, watch, escape } => {
+                let mode = if watch { Mode::View } else { Mode::Control };
+                let id = find(&client, &session).await?;
+                connect::connect(client, &request(&id, mode), mode, escape).await
+            }
             Action::Kill { sessions } => kill(&client, output, &sessions).await,
         }
     }
