@@ -7,6 +7,8 @@
 mod backoff;
 pub mod connection;
 pub mod dial;
+#[cfg(test)]
+mod fixture;
 pub mod keys;
 mod noise;
 pub mod pulse;

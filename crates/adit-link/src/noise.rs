@@ -144,13 +144,22 @@ impl Cipher for ChaChaPoly {
         sealed: &[u8],
         out: &mut [u8],
     ) -> Result<usize, snow::Error> {
-        let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or(snow::Error::Decrypt)?;
-        let out = out.get_mut(..ciphertext.len()).ok_or(snow::Error::Decrypt)?;
-        self.key
-            .open_separate_gather(nonce(counter), Aad::from(authtext), ciphertext, tag, out)
-            .map_err(|_| snow::Error::Decrypt)?;
-        Ok(ciphertext.len())
+        open(&self.key, nonce(counter), authtext, sealed, out)
     }
+}
+
+fn open(
+    key: &LessSafeKey,
+    nonce: Nonce,
+    authtext: &[u8],
+    sealed: &[u8],
+    out: &mut [u8],
+) -> Result<usize, snow::Error> {
+    let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or(snow::Error::Decrypt)?;
+    let out = out.get_mut(..ciphertext.len()).ok_or(snow::Error::Decrypt)?;
+    key.open_separate_gather(nonce, Aad::from(authtext), ciphertext, tag, out)
+        .map_err(|_| snow::Error::Decrypt)?;
+    Ok(ciphertext.len())
 }
 
 fn keyed(key: &[u8; KEY_LEN]) -> LessSafeKey {
@@ -165,3 +174,7 @@ fn nonce(counter: u64) -> Nonce {
     bytes[4..].copy_from_slice(&counter.to_le_bytes());
     Nonce::assume_unique_for_key(bytes)
 }
+
+#[cfg(test)]
+#[path = "noise/tests.rs"]
+mod tests;

@@ -145,7 +145,7 @@ impl Viewer {
                 rows: start.rows.into(),
                 output_position: position,
                 writer: resume.writer.clone(),
-                input_position: resume.input.unacked().0,
+                input_position: resume.input.acknowledged(),
             }),
             admitted: false,
             writer: resume.writer,
@@ -268,7 +268,7 @@ impl Viewer {
 
     /// Gives the first byte of input that the machine has not acknowledged.
     pub fn input_acknowledged(&self) -> u64 {
-        self.input.unacked().0
+        self.input.acknowledged()
     }
 
     fn may_type(&self) -> bool {
@@ -341,9 +341,7 @@ impl Viewer {
     /// Goes on as the writer that the gateway names, which must be the one whose input is kept.
     fn take_writer(&mut self, admitted: &pb::Admitted) -> Result<(), ProtocolError> {
         if self.writer.is_empty() {
-            let (_, typed) = self.input.unacked();
-            self.input =
-                InputSender::restore(admitted.input_position, typed, self.input.has_ended());
+            self.input.begin(admitted.input_position);
         } else if self.writer != admitted.writer {
             return Err(ProtocolError::Writer);
         }

@@ -30,8 +30,10 @@ pub struct InputSender {
     /// The position of the first byte that is kept.
     base: u64,
     unacked: BytesMut,
-    /// The position of the next byte to send; between `base` and the end.
+    /// The position of the next byte to send; between `base` and `sent`.
     next: u64,
+    /// Everything before it was sent at least once.
+    sent: u64,
     eof: Eof,
     link: Link,
 }
@@ -73,10 +75,11 @@ impl InputSender {
         Self::default()
     }
 
-    /// Takes up where an earlier one stood, with the input that it kept.
-    pub fn restore(base: u64, unacked: &[u8], eof: bool) -> Self {
-        let eof = if eof { Eof::Wanted } else { Eof::No };
-        Self { base, unacked: unacked.into(), next: base, eof, link: Link::Away }
+    /// Moves what was typed before a writer was given to where that writer begins.
+    pub fn begin(&mut self, position: u64) {
+        self.base = position;
+        self.next = position;
+        self.sent = position;
     }
 
     /// Gives how many bytes can be taken now.
@@ -120,6 +123,7 @@ impl InputSender {
         }
         let bytes = Bytes::copy_from_slice(&unsent[..unsent.len().min(MAX_INPUT)]);
         self.next += bytes.len() as u64;
+        self.sent = self.sent.max(self.next);
         Some(Transmit::Data { position, bytes })
     }
 
@@ -136,10 +140,11 @@ impl InputSender {
     /// # Errors
     /// [`Gap`] for input that was never sent.
     pub fn acked(&mut self, position: u64) -> Result<(), Gap> {
-        if position > self.next {
-            return Err(Gap { expected: self.next, found: position });
+        if position > self.sent {
+            return Err(Gap { expected: self.sent, found: position });
         }
         self.forget(position);
+        self.next = self.next.max(position);
         Ok(())
     }
 
@@ -153,7 +158,7 @@ impl InputSender {
         retry_after: Duration,
         now: Instant,
     ) -> Result<(), Gap> {
-        self.go_back(position, self.next)?;
+        self.go_back(position)?;
         if !retry_after.is_zero() {
             self.link = Link::Held(now + retry_after);
         }
@@ -168,22 +173,17 @@ impl InputSender {
     /// Goes on over a new connection, from the position that the machine expects.
     ///
     /// # Errors
-    /// [`Gap`] when the machine expects input that is not kept any more or was never typed.
+    /// [`Gap`] when the machine expects input that is not kept any more or was never sent.
     pub fn resume(&mut self, position: u64) -> Result<(), Gap> {
-        self.go_back(position, self.end())?;
+        self.go_back(position)?;
         self.forget(position);
         self.link = Link::Up;
         Ok(())
     }
 
-    /// Gives what is not acknowledged: its position and its bytes.
-    pub fn unacked(&self) -> (u64, &[u8]) {
-        (self.base, &self.unacked)
-    }
-
-    /// Tells whether the input has ended, acknowledged or not.
-    pub fn has_ended(&self) -> bool {
-        self.eof != Eof::No
+    /// Gives the position before which the machine has everything.
+    pub fn acknowledged(&self) -> u64 {
+        self.base
     }
 
     fn end(&self) -> u64 {
@@ -194,8 +194,8 @@ impl InputSender {
         usize::try_from(position - self.base).expect("what is kept fits the window")
     }
 
-    fn go_back(&mut self, position: u64, latest: u64) -> Result<(), Gap> {
-        if position < self.base || position > latest {
+    fn go_back(&mut self, position: u64) -> Result<(), Gap> {
+        if position < self.base || position > self.sent {
             return Err(Gap { expected: self.base, found: position });
         }
         self.next = position;
