@@ -17,7 +17,9 @@
 pub mod canonical;
 pub mod chain;
 pub mod escape;
+pub mod export;
 pub mod line;
+pub mod log;
 
 use std::collections::BTreeMap;
 

@@ -7,5 +7,6 @@ mod audit_chain {
     mod chain;
     mod checkpoint;
     mod escape;
+    mod export;
     mod sample;
 }

@@ -43,8 +43,15 @@ pub const MAX_ROWS: u16 = 512;
 /// How long a screen stands before it is looked at. Chosen: shorter than a person sees.
 const STILL_MS: u64 = 100;
 
-/// How many cells one search may touch. Measured: some tens of seconds of one core; ordinary output costs a few for each byte.
-const BUDGET_CELLS: u64 = 20_000_000_000;
+/// How much work one search may do, a cell touched being one. Measured: at least 150 million a second on a busy core,
+/// whatever is played, so some 20 seconds at most; ordinary output costs ten for each byte, so 300 MB of it are searched.
+const BUDGET: u64 = 3_000_000_000;
+
+/// The work of one character: parsing it and writing its cell.
+const CHAR_WORK: u64 = 8;
+
+/// The work of one repetition.
+const REPEAT_WORK: u64 = 4;
 
 /// Searches one recording.
 pub struct Search {
@@ -89,15 +96,15 @@ impl Search {
             dirty: false,
             seen: Vec::new(),
             hits: Vec::new(),
-            budget: BUDGET_CELLS,
+            budget: BUDGET,
             stopped_at_ms: None,
         }
     }
 
     /// Bounds the work otherwise than by default.
     #[must_use]
-    pub fn with_budget(mut self, cells: u64) -> Self {
-        self.budget = cells;
+    pub fn with_budget(mut self, work: u64) -> Self {
+        self.budget = work;
         self
     }
 
@@ -148,7 +155,7 @@ impl Search {
             if self.has_stopped() {
                 return;
             }
-            self.spend(1);
+            self.spend(CHAR_WORK);
             if let Some(function) = self.parser.feed(c) {
                 self.execute(function);
             }
@@ -164,7 +171,7 @@ impl Search {
             // Once the screen is full of one character, more of it changes nothing.
             Function::Rep(times) => {
                 let times = u64::from(times).min(self.cells());
-                self.spend(times);
+                self.spend(times * REPEAT_WORK);
                 self.dirty = true;
                 Function::Rep(u16::try_from(times).unwrap_or(u16::MAX))
             }
@@ -192,8 +199,8 @@ impl Search {
         (cols * rows) as u64
     }
 
-    fn spend(&mut self, cells: u64) {
-        self.budget = self.budget.saturating_sub(cells);
+    fn spend(&mut self, work: u64) {
+        self.budget = self.budget.saturating_sub(work);
         if self.budget == 0 {
             self.stopped_at_ms.get_or_insert(self.at_ms);
         }

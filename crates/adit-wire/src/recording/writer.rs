@@ -12,6 +12,9 @@ use super::seal::{Seal, Sealed};
 use super::{End, Ending, Header, Mode, Tombstone, Totals};
 use crate::digest::Digest;
 
+/// How much of a command the header keeps. Chosen: JSON may write a byte as six, and that must fit into a chunk.
+const MAX_COMMAND_BYTES: usize = 32 * 1024;
+
 /// Where a recording stands after its last whole chunk: all that a writer needs to go on from there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
@@ -121,7 +124,7 @@ impl Writer {
             input_bytes: 0,
             gaps: 0,
         };
-        append(&mut tail, Kind::Header, &json(header), packer, out);
+        append(&mut tail, Kind::Header, &json(&fitting(header)), packer, out);
         tail.tag = chunk::tag(tail.hash);
         Self::resume(tail)
     }
@@ -256,6 +259,7 @@ impl Writer {
             input_bytes: self.tail.input_bytes,
             gaps: self.tail.gaps,
         };
+        let end = End { reason: cut_text(&end.reason).to_owned(), ..end };
         let body = json(&Ending { end, totals });
         append(&mut self.tail, Kind::End, &body, packer, out);
         let before = out.len();
@@ -327,7 +331,12 @@ pub fn tombstone(stone: &Tombstone, key: &Ed25519KeyPair, packer: &mut Packer) -
         input_bytes: 0,
         gaps: 0,
     };
-    append(&mut tail, Kind::Tombstone, &json(stone), packer, &mut out);
+    let stone = Tombstone {
+        by: cut_text(&stone.by).to_owned(),
+        reason: cut_text(&stone.reason).to_owned(),
+        ..stone.clone()
+    };
+    append(&mut tail, Kind::Tombstone, &json(&stone), packer, &mut out);
     Seal::sign(Sealed::Tombstone, stone.session, tail.hash, key).encode(&mut out);
     out
 }
@@ -356,6 +365,27 @@ fn append(tail: &mut Tail, kind: Kind, raw: &[u8], packer: &mut Packer, out: &mu
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("strings and numbers are JSON")
+}
+
+/// Cuts what would not fit into a chunk, however JSON writes it.
+fn fitting(header: &Header) -> Header {
+    let mut room = MAX_COMMAND_BYTES;
+    let mut command = Vec::new();
+    for argument in &header.command {
+        let kept = &argument[..argument.floor_char_boundary(room)];
+        command.push(kept.to_owned());
+        // The comma and the quotes.
+        room = room.saturating_sub(kept.len() + 3);
+        if room == 0 {
+            break;
+        }
+    }
+    Header {
+        machine: cut_text(&header.machine).to_owned(),
+        principal: cut_text(&header.principal).to_owned(),
+        command,
+        ..header.clone()
+    }
 }
 
 fn cut_text(text: &str) -> &str {

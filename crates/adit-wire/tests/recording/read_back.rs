@@ -1,7 +1,7 @@
 //! What is written is what is read.
 
 use adit_wire::recording::chunk::MAX_RAW_BYTES;
-use adit_wire::recording::{Item, Mode, Outcome, Packer, Taken, What, Writer, recover};
+use adit_wire::recording::{End, Item, Mode, Outcome, Packer, Taken, What, Writer, recover};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -252,4 +252,21 @@ fn output_that_repeats_itself_takes_little_room() {
     writer.output(1, 0, &b"y\r\n".repeat(100_000));
     writer.cut(&mut packer, &mut file);
     assert!(file.len() < 3000, "{} bytes", file.len());
+}
+
+#[test]
+fn a_header_with_endless_texts_is_cut_to_fit() {
+    let endless = "\u{1}".repeat(1 << 20);
+    for command in [vec![endless.clone()], vec![String::new(); 1 << 20]] {
+        let mut header = header(SESSION, Mode::Output);
+        (header.machine, header.principal, header.command) =
+            (endless.clone(), endless.clone(), command);
+        let (mut packer, mut file) = (Packer::new(), Vec::new());
+        let writer = Writer::begin(&header, &mut packer, &mut file);
+        let end = End { reason: endless.clone(), ..end() };
+        writer.end(end, &key(1), &mut packer, &mut file);
+        let found = recover(&file);
+        assert!(found.broken.is_empty());
+        assert_eq!(found.header.map(|header| header.machine.len()), Some(1024));
+    }
 }
