@@ -8,12 +8,11 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
-            continue;
+        if let Some(escape) = escape(byte) {
+            out.extend_from_slice(&text.as_bytes()[plain_from..at]);
+            out.extend_from_slice(escape.as_bytes());
+            plain_from = at + 1;
         }
-        out.extend_from_slice(&text.as_bytes()[plain_from..at]);
-        write_escape(out, byte);
-        plain_from = at + 1;
     }
     out.extend_from_slice(&text.as_bytes()[plain_from..]);
     out.push(b'"');
@@ -38,17 +37,17 @@ impl<'a> RawString<'a> {
     }
 
     /// Writes the string, without quotes, in the one spelling of `JSON.stringify`.
-    pub(crate) fn write_canonical(self, out: &mut Vec<u8>) {
+    pub(crate) fn write_canonical(self, out: &mut String) {
         if !self.escaped {
-            return out.extend_from_slice(self.text.as_bytes());
+            return out.push_str(self.text);
         }
         let mut rest = self.text;
         while let Some(at) = rest.find('\\') {
-            out.extend_from_slice(&rest.as_bytes()[..at]);
+            out.push_str(&rest[..at]);
             let (unit, after) = unescape(&rest[at..]);
             rest = match (unit, after.starts_with("\\u").then(|| unescape(after))) {
                 (0xD800..=0xDBFF, Some((low @ 0xDC00..=0xDFFF, after_low))) => {
-                    write_pair(out, unit, low);
+                    out.push(pair(unit, low));
                     after_low
                 }
                 _ => {
@@ -57,7 +56,7 @@ impl<'a> RawString<'a> {
                 }
             };
         }
-        out.extend_from_slice(rest.as_bytes());
+        out.push_str(rest);
     }
 }
 
@@ -131,14 +130,15 @@ impl<'a> Reader<'a> {
         self.take(b'"')?;
         let (from, mut escaped) = (self.at, false);
         loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            self.at += rest.iter().position(|byte| ENDS_PLAIN[usize::from(*byte)])?;
             match self.byte()? {
                 b'"' => break,
                 b'\\' => {
                     escaped = true;
                     self.at += escape_bytes(&self.text.as_bytes()[self.at..])?;
                 }
-                0..=0x1F => return None,
-                _ => self.at += 1,
+                _ => return None,
             }
         }
         let text = &self.text[from..self.at];
@@ -175,6 +175,11 @@ impl<'a> Reader<'a> {
                 _ => return None,
             }
         }
+    }
+
+    /// What was not taken.
+    pub(crate) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
     }
 
     /// Says that only white space is left.
@@ -214,47 +219,56 @@ fn unescape(text: &str) -> (u16, &str) {
     (unit, &text[2..])
 }
 
-fn write_unit(out: &mut Vec<u8>, unit: u16) {
+fn write_unit(out: &mut String, unit: u16) {
     match char::from_u32(u32::from(unit)) {
-        Some(sign) if sign >= ' ' && sign != '"' && sign != '\\' => push_char(out, sign),
-        Some(sign) => write_escape(out, sign as u8),
-        None => out.extend_from_slice(format!("\\u{unit:04x}").as_bytes()),
+        None => {
+            out.push_str("\\u");
+            for shift in [12, 8, 4, 0] {
+                out.push(digit(unit >> shift));
+            }
+        }
+        Some(sign) => match escape(u8::try_from(unit).unwrap_or(b' ')) {
+            Some(escape) => out.push_str(escape),
+            None => out.push(sign),
+        },
     }
 }
 
-fn write_pair(out: &mut Vec<u8>, high: u16, low: u16) {
+fn pair(high: u16, low: u16) -> char {
     let sign = char::decode_utf16([high, low]).next().and_then(Result::ok);
-    push_char(out, sign.expect("a high and a low surrogate make a sign"));
+    sign.expect("a high and a low surrogate make a sign")
 }
 
-fn push_char(out: &mut Vec<u8>, sign: char) {
-    out.extend_from_slice(sign.encode_utf8(&mut [0; 4]).as_bytes());
+fn digit(value: u16) -> char {
+    char::from_digit(u32::from(value & 15), 16).expect("four bits are a digit")
 }
 
-/// Writes a quote, a backslash or a control sign as `JSON.stringify` escapes it.
-fn write_escape(out: &mut Vec<u8>, byte: u8) {
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        0x08 => b'b',
-        0x09 => b't',
-        0x0A => b'n',
-        0x0C => b'f',
-        0x0D => b'r',
-        _ => {
-            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-            return out.extend_from_slice(&[
-                b'\\',
-                b'u',
-                b'0',
-                b'0',
-                digit(byte >> 4),
-                digit(byte & 15),
-            ]);
-        }
-    };
-    out.extend_from_slice(&[b'\\', short]);
+/// How `JSON.stringify` writes a quote, a backslash or a control sign; nothing for what it writes as it is.
+const fn escape(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'"' => Some("\\\""),
+        b'\\' => Some("\\\\"),
+        0..0x20 => Some(CONTROL_ESCAPES[byte as usize]),
+        _ => None,
+    }
 }
 
+const CONTROL_ESCAPES: [&str; 32] = [
+    r"\u0000", r"\u0001", r"\u0002", r"\u0003", r"\u0004", r"\u0005", r"\u0006", r"\u0007", r"\b",
+    r"\t", r"\n", r"\u000b", r"\f", r"\r", r"\u000e", r"\u000f", r"\u0010", r"\u0011", r"\u0012",
+    r"\u0013", r"\u0014", r"\u0015", r"\u0016", r"\u0017", r"\u0018", r"\u0019", r"\u001a",
+    r"\u001b", r"\u001c", r"\u001d", r"\u001e", r"\u001f",
+];
+/// Quote, backslash and control signs.
+const ENDS_PLAIN: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        ends[byte] = escape(byte as u8).is_some();
+        byte += 1;
+    }
+    ends
+};
 /// Chosen: a session token nests two deep.
 const DEPTH_MAX: usize = 5;
 
@@ -274,9 +288,9 @@ mod tests {
         let mut reader = Reader::new(json);
         let raw = reader.string()?;
         reader.end()?;
-        let mut out = Vec::new();
+        let mut out = String::new();
         raw.write_canonical(&mut out);
-        Some(String::from_utf8(out).unwrap())
+        Some(out)
     }
 
     // SES-21

@@ -53,7 +53,7 @@
 //!     payload: r#"{"data":"ls\r"}"#,
 //!     session_token: None,
 //! };
-//! let message = seal(&draft, &secret, SystemTime::now())?;
+//! let message = Sealer::new(secret).seal(&draft, SystemTime::now())?;
 //! assert!(message.starts_with(r#"{"type":"terminal_input","sessionToken":null,"data":{"sessionId":"#));
 //! # Ok(())
 //! # }
@@ -121,7 +121,7 @@
 //! # The way of a message
 //!
 //! 1. `service/messages.rs`: finds the session of the connection, live and unexpired.
-//! 2. `message.rs`: size, then `json.rs` reads the shape, then `timestamp.rs` the time, then the HMAC over the text written anew.
+//! 2. `message/open.rs`: size, then `json.rs` reads the shape, then `timestamp.rs` the time, then the HMAC over the text written anew.
 //! 3. `nonces.rs`: says whether the nonce is fresh.
 //! 4. `service/messages.rs`: the token that came along, the capability.
 //! 5. `limiter.rs`: the limits of session, user and machine.
@@ -135,6 +135,7 @@ mod clock;
 mod event;
 mod json;
 mod limiter;
+mod lower_hex;
 mod message;
 mod nonce_file;
 mod nonces;
@@ -155,8 +156,8 @@ pub use event::{Event, EventLost, Events, MemoryEvents, MessageFacts};
 pub use json::LoneSurrogate;
 pub use limiter::{Exceeded, MessageLimiter, RateLimitInfo, Source};
 pub use message::{
-    Draft, MESSAGE_BYTES_MAX, MessageType, Payload, Receiver, SealError, SecureMessage, seal,
-    seal_with_nonce,
+    Draft, MESSAGE_BYTES_MAX, MessageType, Payload, Receiver, SealError, Sealer, SecureMessage,
+    seal, seal_with_nonce,
 };
 pub use nonce_file::{Durability, NonceFile, Recovered};
 pub use nonces::{

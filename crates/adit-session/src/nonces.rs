@@ -88,10 +88,11 @@ impl NonceLimits {
 #[derive(Debug)]
 pub struct NonceHistory<L = NoLog> {
     limits: NonceLimits,
-    spent: HashMap<[u8; 16], Uuid>,
+    spent: HashMap<u128, Uuid>,
     /// Nonces by the second in which they may be forgotten.
-    forgotten_in: BTreeMap<u64, Vec<[u8; 16]>>,
-    sessions: HashMap<Uuid, usize>,
+    forgotten_in: BTreeMap<u64, Vec<u128>>,
+    /// How many nonces each session has; a handful.
+    sessions: Vec<(Uuid, usize)>,
     /// Nonces up to this moment are forgotten, so their messages stay refused even when the clock goes back.
     floor_ms: u64,
     log: L,
@@ -116,7 +117,7 @@ impl<L: NonceLog> NonceHistory<L> {
             limits,
             spent: HashMap::new(),
             forgotten_in: BTreeMap::new(),
-            sessions: HashMap::new(),
+            sessions: Vec::new(),
             floor_ms: 0,
             log,
             appended: 0,
@@ -140,20 +141,17 @@ impl<L: NonceLog> NonceHistory<L> {
     /// # Errors
     /// It was spent before, or cannot be remembered; the nonce is not spent then.
     pub fn spend(&mut self, message: &SecureMessage, now: SystemTime) -> Result<(), Refusal> {
-        self.look(message)?;
         self.forget(now);
-        let known = self.sessions.contains_key(&message.session_id);
+        self.look(message)?;
         if self.spent.len() >= self.limits.nonces {
             return Err(Refusal::NonceHistoryFull);
         }
+        let known = self.sessions.iter().any(|(session, _)| *session == message.session_id);
         if !known && self.sessions.len() >= self.limits.sessions {
             return Err(Refusal::TooManySessions);
         }
-        let spent = SpentNonce {
-            nonce: message.nonce,
-            session_id: message.session_id,
-            until_ms: self.until_ms(message),
-        };
+        let (nonce, session_id) = (message.nonce, message.session_id);
+        let spent = SpentNonce { nonce, session_id, until_ms: self.until_ms(message) };
         self.write(&spent).map_err(|_| Refusal::NonceHistoryUnavailable)?;
         self.remember(&spent);
         Ok(())
@@ -164,7 +162,7 @@ impl<L: NonceLog> NonceHistory<L> {
     /// # Errors
     /// It was spent before, or it may have been.
     pub fn look(&self, message: &SecureMessage) -> Result<(), Refusal> {
-        if self.spent.contains_key(&message.nonce) {
+        if self.spent.contains_key(&u128::from_be_bytes(message.nonce)) {
             return Err(Refusal::Replayed);
         }
         if self.until_ms(message) < self.floor_ms {
@@ -193,9 +191,14 @@ impl<L: NonceLog> NonceHistory<L> {
     }
 
     fn remember(&mut self, spent: &SpentNonce) {
-        if self.spent.insert(spent.nonce, spent.session_id).is_none() {
-            self.forgotten_in.entry(spent.until_ms / 1000 + 1).or_default().push(spent.nonce);
-            *self.sessions.entry(spent.session_id).or_default() += 1;
+        let nonce = u128::from_be_bytes(spent.nonce);
+        if self.spent.insert(nonce, spent.session_id).is_some() {
+            return;
+        }
+        self.forgotten_in.entry(spent.until_ms / 1000 + 1).or_default().push(nonce);
+        match self.sessions.iter_mut().find(|(session, _)| *session == spent.session_id) {
+            Some((_, count)) => *count += 1,
+            None => self.sessions.push((spent.session_id, 1)),
         }
     }
 
@@ -211,10 +214,13 @@ impl<L: NonceLog> NonceHistory<L> {
             self.floor_ms = self.floor_ms.max(*due.key() * 1000);
             for nonce in due.remove() {
                 let session = self.spent.remove(&nonce);
-                if let Some(session) = session {
-                    leave(&mut self.sessions, session);
+                if let Some((_, count)) =
+                    self.sessions.iter_mut().find(|(one, _)| Some(*one) == session)
+                {
+                    *count -= 1;
                 }
             }
+            self.sessions.retain(|(_, count)| *count > 0);
         }
     }
 
@@ -224,7 +230,7 @@ impl<L: NonceLog> NonceHistory<L> {
             let mut remembered = self.forgotten_in.iter().flat_map(|(second, nonces)| {
                 let until_ms = second * 1000;
                 nonces.iter().map(move |nonce| SpentNonce {
-                    nonce: *nonce,
+                    nonce: nonce.to_be_bytes(),
                     session_id: spent[nonce],
                     until_ms,
                 })
@@ -235,15 +241,6 @@ impl<L: NonceLog> NonceHistory<L> {
         self.log.append(spent)?;
         self.appended += 1;
         Ok(())
-    }
-}
-
-fn leave(sessions: &mut HashMap<Uuid, usize>, session: Uuid) {
-    if let Some(count) = sessions.get_mut(&session) {
-        *count -= 1;
-        if *count == 0 {
-            sessions.remove(&session);
-        }
     }
 }
 

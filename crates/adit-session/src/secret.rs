@@ -6,6 +6,7 @@ use aws_lc_rs::{hkdf, hmac};
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::lower_hex;
 use crate::settings::SettingsError;
 
 /// The 256 bits behind `SESSION_TOKEN_SECRET`; it cannot be shown.
@@ -24,9 +25,8 @@ impl SecretKey {
         if text.len() != 2 * SECRET_KEY_BYTES {
             return Err(SettingsError::SecretLength { characters: text.chars().count() });
         }
-        let mut bytes = [0; SECRET_KEY_BYTES];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| SettingsError::SecretNotHex)?;
-        let key = Self(bytes);
+        let lower = zeroize::Zeroizing::new(text.to_ascii_lowercase());
+        let key = Self(lower_hex::read(lower.as_bytes()).ok_or(SettingsError::SecretNotHex)?);
         if key.is_example() {
             return Err(SettingsError::SecretIsExample);
         }
@@ -45,7 +45,7 @@ impl SecretKey {
 
     /// Writes the 64 hex characters, for the file that keeps the key.
     pub fn expose_hex(&self) -> zeroize::Zeroizing<String> {
-        zeroize::Zeroizing::new(hex::encode(self.0))
+        zeroize::Zeroizing::new(lower_hex::text(&self.0))
     }
 
     /// Derives the key that signs one tenant's session tokens.
@@ -69,7 +69,7 @@ impl SecretKey {
         let mut distinct = self.0;
         distinct.sort_unstable();
         let different = 1 + distinct.windows(2).filter(|pair| pair[0] != pair[1]).count();
-        let written = KNOWN_EXAMPLES.iter().any(|example| hex::encode(self.0) == *example);
+        let written = KNOWN_EXAMPLES.iter().any(|example| lower_hex::text(&self.0) == *example);
         repeats || counts || different < DIFFERENT_BYTES_MIN || written
     }
 }
@@ -98,8 +98,10 @@ impl MachineSecret {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())))
     }
 
-    pub(crate) fn sign(&self, text: &[u8]) -> hmac::Tag {
-        hmac::sign(&self.0, text)
+    pub(crate) fn sign(&self, parts: &[&[u8]]) -> hmac::Tag {
+        let mut signing = hmac::Context::with_key(&self.0);
+        parts.iter().for_each(|part| signing.update(part));
+        signing.sign()
     }
 
     /// Compares in constant time.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::capability::Capabilities;
+use crate::lower_hex;
 use crate::secret::SecretKey;
 
 /// The signed right of one user to use one machine for a while.
@@ -90,16 +91,13 @@ impl TryFrom<String> for Signature {
     type Error = BadToken;
 
     fn try_from(text: String) -> Result<Self, BadToken> {
-        let mut bytes = [0; 32];
-        let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        hex::decode_to_slice(&text, &mut bytes).map_err(|_| BadToken)?;
-        lower.then_some(Self(bytes)).ok_or(BadToken)
+        lower_hex::read(text.as_bytes()).map(Self).ok_or(BadToken)
     }
 }
 
 impl From<Signature> for String {
     fn from(signature: Signature) -> Self {
-        hex::encode(signature.0)
+        lower_hex::text(&signature.0)
     }
 }
 
@@ -293,7 +291,8 @@ mod tests {
     // SES-13
     #[test]
     fn the_key_that_signs_is_derived_and_not_the_secret_itself() {
-        let raw = hmac::Key::new(hmac::HMAC_SHA256, &hex::decode(SECRET).unwrap());
+        let raw =
+            hmac::Key::new(hmac::HMAC_SHA256, &lower_hex::read::<32>(SECRET.as_bytes()).unwrap());
         assert!(hmac::verify(&raw, &token(1).signed_bytes(), &token(1).signature.0).is_err());
     }
 
