@@ -1,1 +1,231 @@
-//! adit-core.
+//! What a gateway does: sign-in, policy, tickets, sessions, recordings, audit.
+//!
+//! Decides and writes audit; knows nothing of HTTP or SSH. Read first: [`Gateway`], then `session.rs` (open, join, end) and
+//! `session/relay.rs` (the path of a key).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use adit_domain::{Clock, Code, Ids, SessionId, TenantId};
+use adit_link::socket::Socket;
+use adit_store::Store;
+use adit_wire::digest::Digest;
+use aws_lc_rs::hkdf;
+use aws_lc_rs::signature::Ed25519KeyPair;
+
+pub mod access;
+pub mod audit;
+pub mod bus;
+pub mod hub;
+pub mod keys;
+pub mod machine;
+pub mod people;
+pub mod pki;
+pub mod random;
+pub mod recording;
+pub mod session;
+pub mod settings;
+pub mod sign_in;
+pub mod tasks;
+pub mod ticket;
+pub mod token;
+
+pub use access::{Caller, Refusal};
+pub use settings::Settings;
+
+use bus::Bus;
+use hub::Hub;
+use keys::Keys;
+use pki::Pki;
+use session::recorder::Recorder;
+use session::registry::Registry;
+use session::viewer::WriterKey;
+use tasks::Tasks;
+
+/// A machine's WebSocket, whichever listener it came through.
+pub type BoxSocket = Box<dyn Socket + Send + Sync>;
+
+/// A gateway: everything that its planes call.
+pub struct Gateway {
+    /// The database.
+    pub store: Store,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and randomness.
+    pub ids: Arc<dyn Ids>,
+    /// What the operator set.
+    pub settings: Settings,
+    /// The gateway's own keys.
+    pub keys: Keys,
+    /// Its certificate authority.
+    pub pki: Pki,
+    /// Who is told of changes.
+    pub bus: Bus,
+    /// The owner of its tasks.
+    pub tasks: Tasks,
+    /// Its machines.
+    pub hub: Hub,
+    /// Its live sessions.
+    pub sessions: Registry,
+    /// Its recorder.
+    pub recorder: Recorder,
+    pub(crate) writer_key: WriterKey,
+    pub(crate) me: Weak<Gateway>,
+    /// Recordings that were finished since the last checkpoint.
+    pub(crate) finished: Mutex<BTreeMap<SessionId, Digest>>,
+    epoch: AtomicU64,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key or certificate.
+    #[error(transparent)]
+    Key(#[from] keys::KeyError),
+    /// The recordings' folder.
+    #[error("the folder of recordings cannot be used: {0}")]
+    Recorder(#[from] std::io::Error),
+    /// The database, or what it holds.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+}
+
+/// How often rights are compared with the database, for changes that another process made.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// After how long without the database live sessions are closed: nobody could say that a right was taken away.
+const BLIND_FOR: Duration = Duration::from_secs(15);
+
+/// How often tickets that ran out are cleared away.
+const CLEAR_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a spent or expired ticket is kept.
+const KEEP_TICKETS: Duration = Duration::from_secs(3600);
+
+impl Gateway {
+    /// Starts a gateway over its database: takes up the sessions that were live, then begins its own tasks.
+    ///
+    /// # Errors
+    /// [`StartError`] when a key, the folder of recordings or the database cannot be used.
+    pub async fn start(
+        store: Store,
+        settings: Settings,
+        keys: Keys,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Arc<Self>, StartError> {
+        let pki = Pki::load(&settings.dir, &*clock)?;
+        let audit = keys.audit.to_pkcs8().map_err(|_| Refusal::Code(Code::Internal))?;
+        let audit = Ed25519KeyPair::from_pkcs8(audit.as_ref())
+            .map_err(|_| Refusal::Code(Code::Internal))?;
+        let folder = settings.dir.join("recordings");
+        let recorder = Recorder::start(&folder, Arc::new(audit), settings.recording_sync)?;
+        let writer_key =
+            WriterKey::new(&derive(keys.session_secret.expose(), b"adit writer ids v1"));
+        let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
+        let gateway = Arc::new_cyclic(|me| Self {
+            store,
+            clock,
+            ids,
+            settings,
+            keys,
+            pki,
+            bus: Bus::default(),
+            tasks: Tasks::default(),
+            hub: Hub::default(),
+            sessions: Registry::default(),
+            recorder,
+            writer_key,
+            me: Weak::clone(me),
+            finished: Mutex::default(),
+            epoch: AtomicU64::new(u64::try_from(epoch).unwrap_or(0)),
+        });
+        gateway.take_up_sessions().await?;
+        gateway.begin_tasks();
+        Ok(gateway)
+    }
+
+    fn begin_tasks(self: &Arc<Self>) {
+        let anchoring = Arc::clone(self);
+        self.tasks.spawn(async move { anchoring.anchor_audit().await });
+        let looking = Arc::clone(self);
+        self.tasks.spawn(async move { looking.watch_rights().await });
+        let clearing = Arc::clone(self);
+        self.tasks.spawn(async move { clearing.clear_tickets().await });
+    }
+
+    /// Gives the epoch: warrants and credentials of an older one are void.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Ends the gateway: its sessions go on without it, its last checkpoint is made, its recordings are synced.
+    pub async fn stop(&self) {
+        self.tasks.end().await;
+        self.recorder.stop();
+    }
+
+    /// Looks at every live right when something about rights changed: at once here, within [`LOOK_EVERY`] for another process.
+    async fn watch_rights(&self) {
+        let mut here = self.store.access_version();
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        let mut seen = None;
+        let mut answered = self.clock.now();
+        loop {
+            tokio::select! {
+                () = self.tasks.ending() => return,
+                changed = here.changed() => match changed {
+                    Ok(()) => self.sessions.recheck_all(),
+                    Err(_) => return,
+                },
+                _ = tick.tick() => match self.store.load_access_version().await {
+                    Ok(version) => {
+                        answered = self.clock.now();
+                        if seen.replace(version).is_some_and(|before| before != version) {
+                            self.sessions.recheck_all();
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the database does not say whether rights changed");
+                        if self.clock.now().since(answered) >= BLIND_FOR {
+                            self.sessions.end_all(Code::StoreUnavailable);
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    async fn clear_tickets(&self) {
+        let mut tick = tokio::time::interval(CLEAR_EVERY);
+        loop {
+            tokio::select! {
+                () = self.tasks.ending() => return,
+                _ = tick.tick() => {}
+            }
+            let now = self.clock.now();
+            if let Err(error) = self.store.forget_tickets(now - KEEP_TICKETS, now).await {
+                tracing::warn!(%error, "tickets that ran out could not be cleared away");
+            }
+        }
+    }
+}
+
+/// Derives 32 bytes for one purpose from the session secret (HKDF-SHA256, RFC 5869).
+fn derive(secret: &str, purpose: &[u8]) -> [u8; 32] {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"adit");
+    let key = salt.extract(secret.as_bytes());
+    let mut out = [0; 32];
+    let info = [purpose];
+    let okm = key.expand(&info, hkdf::HKDF_SHA256).expect("32 bytes are within HKDF's limit");
+    okm.fill(&mut out).expect("32 bytes are what was asked for");
+    out
+}

@@ -1,0 +1,149 @@
+//! Asks the one policy function, with today's facts, and writes down what it refused.
+
+use std::net::IpAddr;
+
+use adit_domain::policy::{self, Target};
+use adit_domain::{Capabilities, Capability, Code, Denial, Facts, Permit, Principal, TokenId};
+use adit_store::{Machine, Party, StoreError};
+use serde_json::json;
+
+use crate::Gateway;
+use crate::audit::{self, Actor};
+
+/// Who calls, as a credential on this very connection showed.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The principal.
+    pub principal: Principal,
+    /// The credential that showed it.
+    pub credential: TokenId,
+    /// The address of the other end.
+    pub address: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Names the caller in an event.
+    pub fn actor(&self) -> Actor {
+        Actor::principal(&self.principal, self.address)
+    }
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// For a reason that has a code.
+    #[error("{}", .0.sentence())]
+    Code(Code),
+    /// For a reason that has a code, with more to say about it.
+    #[error("{1}")]
+    Said(Code, String),
+    /// The database did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    /// Gives the stable code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Code(code) | Self::Said(code, _) => *code,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self::Code(code)
+    }
+}
+
+/// Makes a machine a policy target.
+pub fn target_of(machine: &Machine) -> Target {
+    Target::Machine { id: machine.id, tenant: machine.tenant, active: machine.removed_at.is_none() }
+}
+
+/// Names a machine in an event.
+pub fn machine_party(machine: &Machine) -> Party {
+    audit::party("machine", machine.id.0, machine.label.as_str())
+}
+
+impl Gateway {
+    /// Loads what a decision about a principal rests on.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the principal is gone or the database does not answer.
+    pub async fn facts(&self, principal: &Principal) -> Result<Facts, Refusal> {
+        let facts = self.store.tenant(principal.tenant).load_facts(principal.id).await?;
+        facts.ok_or(Refusal::Code(Code::PrincipalInactive))
+    }
+
+    /// Decides for a caller, and audits a refusal.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the policy's reason.
+    pub async fn permit(
+        &self,
+        caller: &Caller,
+        wanted: Capabilities,
+        target: Target,
+        about: Option<Party>,
+    ) -> Result<Permit, Refusal> {
+        let facts = self.facts(&caller.principal).await?;
+        match policy::authorize(&facts, wanted, target, self.clock.now()) {
+            Ok(permit) => Ok(permit),
+            Err(denial) => Err(self.refuse(caller, wanted, denial, about).await),
+        }
+    }
+
+    /// Decides about the tenant as a whole: people, audit, machines.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the policy's reason.
+    pub async fn permit_tenant(&self, caller: &Caller, one: Capability) -> Result<Permit, Refusal> {
+        let target = Target::Tenant(caller.principal.tenant);
+        self.permit(caller, Capabilities::of(&[one]), target, None).await
+    }
+
+    /// Decides about one machine.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the policy's reason.
+    pub async fn permit_machine(
+        &self,
+        caller: &Caller,
+        wanted: Capabilities,
+        machine: &Machine,
+    ) -> Result<Permit, Refusal> {
+        self.permit(caller, wanted, target_of(machine), Some(machine_party(machine))).await
+    }
+
+    async fn refuse(
+        &self,
+        caller: &Caller,
+        wanted: Capabilities,
+        denial: Denial,
+        about: Option<Party>,
+    ) -> Refusal {
+        let name = &caller.principal.name;
+        let on = about.as_ref().map(|p| format!(" on {}", p.name)).unwrap_or_default();
+        let sentence = format!("{name} was refused {}{on}: {denial}", wanted.names().join(", "));
+        let mut event = self
+            .event("access.denied", &caller.actor(), sentence)
+            .with("capabilities", json!(wanted.names()))
+            .denied(denial.code());
+        if let Some(about) = about {
+            event = event.on(about);
+        }
+        self.note(event).await;
+        match denial {
+            Denial::CapabilityMissing(missing) => Refusal::Said(
+                denial.code(),
+                format!(
+                    "Your role here does not allow {missing}. Ask an administrator for one that does."
+                ),
+            ),
+            other => Refusal::Code(other.code()),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Tells the parts of a gateway what changed. In one process a broadcast; the database remains the truth.
+
+use tokio::sync::broadcast;
+
+/// What changed; whoever hears it looks again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Machines, or their presence.
+    Machines,
+    /// Sessions.
+    Sessions,
+    /// Recordings.
+    Recordings,
+    /// The audit log.
+    Audit,
+    /// People, tokens, roles, grants: every live right is looked at again.
+    Access,
+}
+
+impl Change {
+    /// Gives the word of the event stream.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Machines => "machines",
+            Self::Sessions => "sessions",
+            Self::Recordings => "recordings",
+            Self::Audit => "audit",
+            Self::Access => "access",
+        }
+    }
+}
+
+/// How many changes a slow listener may fall behind; it is then told to look at everything.
+const BACKLOG: usize = 256;
+
+/// The bus.
+#[derive(Clone, Debug)]
+pub struct Bus(broadcast::Sender<Change>);
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self(broadcast::channel(BACKLOG).0)
+    }
+}
+
+impl Bus {
+    /// Tells a change to whoever listens.
+    pub fn tell(&self, change: Change) {
+        // Nobody listening is fine: the next listener reads the state itself.
+        let _ = self.0.send(change);
+    }
+
+    /// Begins to listen.
+    pub fn listen(&self) -> broadcast::Receiver<Change> {
+        self.0.subscribe()
+    }
+}

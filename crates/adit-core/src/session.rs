@@ -1,0 +1,455 @@
+//! Sessions: opened with a redeemed ticket, joined, decided again while they live, ended with a reason.
+//!
+//! One task a session (`driver`), which owns its relay and its machine's link. This file is the way to it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use adit_domain::session::State;
+use adit_domain::ticket::{Purpose, Ticket};
+use adit_domain::{
+    Capabilities, Capability, Code, EndReason, Principal, RecordingMode, SessionId, policy,
+};
+use adit_store::{Machine, OpenSession, Opening, Session, SessionKind};
+use adit_wire::agent::v1 as pb;
+use adit_wire::recording::{Header, Mode};
+use adit_wire::warrant;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::Gateway;
+use crate::access::{Caller, Refusal, machine_party, target_of};
+use crate::audit::{self, Actor};
+use crate::bus::Change;
+use driver::Start;
+use relay::Screen;
+use tape::Tape;
+use viewer::{Arrival, Seat};
+
+pub mod driver;
+pub mod outbox;
+pub mod recorder;
+pub mod registry;
+pub mod relay;
+pub mod resume;
+pub mod tape;
+pub mod viewer;
+
+/// What a viewer brings with its ticket.
+#[derive(Clone, Debug, Default)]
+pub struct Hand {
+    /// Its window.
+    pub cols: u32,
+    /// Its window.
+    pub rows: u32,
+    /// The next byte that it wants; none for a snapshot.
+    pub output_position: Option<u64>,
+    /// The writer that it had.
+    pub writer: Vec<u8>,
+    /// Where its unacknowledged input begins.
+    pub input_position: u64,
+}
+
+/// A viewer that was admitted.
+#[derive(Debug)]
+pub struct Admission {
+    /// The session, as it is now.
+    pub session: Session,
+    /// What the viewer may do in it.
+    pub capabilities: Capabilities,
+    /// Its place.
+    pub seat: Seat,
+    /// Its writer.
+    pub writer: [u8; 16],
+    /// Where its input goes on.
+    pub input_position: u64,
+}
+
+/// The window of a viewer that does not say how large it is.
+const DEFAULT_SIZE: (u32, u32) = (80, 24);
+
+impl Gateway {
+    /// Admits whoever presents a ticket: opens the session that it reserved, or joins the one that lives.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the ticket does not count, policy has changed its mind, or the machine is not here. The ticket is spent in
+    /// every case.
+    pub async fn admit(
+        &self,
+        presented: &str,
+        hand: Hand,
+        address: Option<IpAddr>,
+    ) -> Result<Admission, Refusal> {
+        let ticket = self.redeem_ticket(presented, address).await?;
+        let tenant = self.store.tenant(ticket.tenant);
+        let account = tenant.find_principal(ticket.principal).await?;
+        let principal =
+            account.map(|a| a.principal).ok_or(Refusal::Code(Code::PrincipalInactive))?;
+        let machine = tenant.find_machine(ticket.machine).await?;
+        let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
+        let caller = Caller { principal, credential: adit_domain::TokenId(ticket.id.0), address };
+        let permit = self.permit_machine(&caller, ticket.capabilities, &machine).await;
+        match (permit, ticket.purpose) {
+            (Ok(permit), Purpose::Open) => {
+                self.open(&caller, &ticket, &permit, &machine, hand).await
+            }
+            (Ok(_), Purpose::Join) => self.join(&caller.principal, &ticket, hand).await,
+            (Err(refusal), Purpose::Open) => {
+                self.end_unopened(&ticket, refusal.code()).await;
+                Err(refusal)
+            }
+            (Err(refusal), Purpose::Join) => Err(refusal),
+        }
+    }
+
+    async fn open(
+        &self,
+        caller: &Caller,
+        ticket: &Ticket,
+        permit: &policy::Permit,
+        machine: &Machine,
+        hand: Hand,
+    ) -> Result<Admission, Refusal> {
+        if !self.hub.is_here(machine.id) {
+            self.end_unopened(ticket, Code::TargetOffline).await;
+            return Err(Code::TargetOffline.into());
+        }
+        let session = match self.open_row(caller, ticket, permit, machine, &hand).await? {
+            Opening::Opened(session) => *session,
+            Opening::Full(live) => {
+                self.end_unopened(ticket, Code::SessionLimit).await;
+                return Err(self.too_many(&live));
+            }
+            Opening::Gone => return Err(Code::TicketInvalid.into()),
+        };
+        let tape = match self.begin_recording(&session, machine).await {
+            Ok(tape) => tape,
+            Err(refusal) => {
+                self.end_row(&session, &EndReason::Because(refusal.code())).await;
+                return Err(refusal);
+            }
+        };
+        let opened = pb::Open {
+            session_id: session.id.as_bytes().to_vec().into(),
+            warrant: Some(self.sign_warrant(&session)),
+            spawn: Some(spawn_of(&session)),
+        };
+        let arrival = self.arrival(&caller.principal, ticket, &hand, true, &session);
+        self.start_driver(Start {
+            session: session.clone(),
+            tape,
+            position: 0,
+            state: State::Opening,
+        });
+        let seated = self.sessions.join(session.id, arrival, &hand.writer).await;
+        if let Err(code) = self.hub.send(machine.id, pb::to_agent::Message::Open(opened)) {
+            self.sessions.end(session.id, EndReason::Because(code));
+            return Err(code.into());
+        }
+        let (seat, writer, input_position) = seated?;
+        let capabilities = ticket.capabilities;
+        Ok(Admission { session, capabilities, seat, writer, input_position })
+    }
+
+    async fn open_row(
+        &self,
+        caller: &Caller,
+        ticket: &Ticket,
+        permit: &policy::Permit,
+        machine: &Machine,
+        hand: &Hand,
+    ) -> Result<Opening, Refusal> {
+        let now = self.clock.now();
+        let (cols, rows) = size_of(hand);
+        let ends_at = now + self.settings.max_length;
+        let open = OpenSession {
+            id: ticket.session,
+            cap: Some(self.settings.sessions_per_user),
+            capabilities: permit.capabilities(),
+            grants: permit.grants().to_vec(),
+            client: caller.address.map(|a| a.to_string()),
+            cols: u16::try_from(cols).unwrap_or(1000),
+            rows: u16::try_from(rows).unwrap_or(1000),
+            at: now,
+            ends_at: permit.until().map_or(ends_at, |until| until.min(ends_at)),
+        };
+        let sentence = format!("{} opened a session on {}", caller.principal.name, machine.label);
+        let start = self
+            .event("terminal_session_start", &caller.actor(), sentence)
+            .on(audit::party("session", ticket.session.0, machine.label.as_str()))
+            .with("userId", json!(caller.principal.id.to_string()))
+            .with("machineId", json!(machine.id.to_string()))
+            .with("capabilities", json!(permit.capabilities().names()));
+        let full = self
+            .event(
+                "access.denied",
+                &caller.actor(),
+                format!("{} has too many live sessions", caller.principal.name),
+            )
+            .on(machine_party(machine))
+            .denied(Code::SessionLimit);
+        let tell = move |opening: &Opening| match opening {
+            Opening::Opened(session) => start
+                .with("command", json!(session.command))
+                .with("recording", json!(session.recording.as_str()))
+                .only(),
+            Opening::Full(_) => full.only(),
+            Opening::Gone => vec![],
+        };
+        let opening = self.store.tenant(ticket.tenant).open_session(open, tell).await?;
+        self.bus.tell(Change::Sessions);
+        self.bus.tell(Change::Audit);
+        Ok(opening)
+    }
+
+    fn too_many(&self, live: &[SessionId]) -> Refusal {
+        let list: Vec<String> = live.iter().map(ToString::to_string).collect();
+        Refusal::Said(
+            Code::SessionLimit,
+            format!(
+                "You have {} live sessions, which is as many as you may. End one, then try again: {}.",
+                live.len(),
+                list.join(", ")
+            ),
+        )
+    }
+
+    async fn join(
+        &self,
+        principal: &Principal,
+        ticket: &Ticket,
+        hand: Hand,
+    ) -> Result<Admission, Refusal> {
+        let tenant = self.store.tenant(ticket.tenant);
+        let session = tenant.find_session(ticket.session).await?;
+        let session = session.ok_or(Refusal::Code(Code::SessionUnknown))?;
+        if session.state == State::Ended {
+            return Err(crate::ticket::ended_refusal(&session));
+        }
+        let arrival = self.arrival(principal, ticket, &hand, false, &session);
+        let name = principal.name.to_string();
+        let (seat, writer, input_position) =
+            self.sessions.join(session.id, arrival, &hand.writer).await?;
+        let event = self
+            .event(
+                "session.join",
+                &Actor::principal(principal, None),
+                format!("{name} joined a session on {}", session.machine_label),
+            )
+            .on(audit::party("session", session.id.0, session.machine_label.as_str()))
+            .with("canType", json!(ticket.capabilities.has(Capability::TerminalInput)));
+        self.note(event).await;
+        let capabilities = ticket.capabilities;
+        Ok(Admission { session, capabilities, seat, writer, input_position })
+    }
+
+    fn arrival(
+        &self,
+        principal: &Principal,
+        ticket: &Ticket,
+        hand: &Hand,
+        opens: bool,
+        session: &Session,
+    ) -> Arrival {
+        Arrival {
+            principal: principal.id,
+            name: Arc::from(principal.name.to_string()),
+            capabilities: ticket.capabilities,
+            size: (session.pty && hand.cols > 0 && hand.rows > 0).then_some((hand.cols, hand.rows)),
+            from: if opens { Some(0) } else { hand.output_position },
+            writer: None,
+            input_position: hand.input_position,
+            opens,
+        }
+    }
+
+    async fn begin_recording(
+        &self,
+        session: &Session,
+        machine: &Machine,
+    ) -> Result<Option<Tape>, Refusal> {
+        let mode = match session.recording {
+            RecordingMode::Off => return Ok(None),
+            RecordingMode::Output => Mode::Output,
+            RecordingMode::Input => Mode::Input,
+        };
+        let mut salt = [0; 16];
+        self.ids.fill(&mut salt);
+        let started_at = session.started_at.unwrap_or(session.reserved_at);
+        let header = Header {
+            session: session.id,
+            machine: machine.label.to_string(),
+            principal: session.principal.name.to_string(),
+            command: session.command.clone(),
+            started_at,
+            cols: session.cols,
+            rows: session.rows,
+            mode,
+            salt,
+        };
+        let tenant = self.store.tenant(session.tenant);
+        tenant.begin_recording(session.id, started_at, |()| vec![]).await?;
+        match self.recorder.begin(&header, session.strict) {
+            Ok(tape) => Ok(Some(tape)),
+            Err(error) if session.strict => {
+                tracing::warn!(%error, session.id = %session.id, "a required recording cannot begin");
+                Err(Code::SessionRecordingFailed.into())
+            }
+            Err(error) => {
+                tracing::warn!(%error, session.id = %session.id, "a recording cannot begin; the session goes on without");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn end_unopened(&self, ticket: &Ticket, code: Code) {
+        let tenant = self.store.tenant(ticket.tenant);
+        let reason = EndReason::Because(code);
+        let bytes = adit_store::SessionBytes::default();
+        let ended =
+            tenant.end_session(ticket.session, reason, self.clock.now(), bytes, |_| vec![]).await;
+        if let Err(error) = ended {
+            tracing::warn!(%error, session.id = %ticket.session, "a session that never opened could not be closed");
+        }
+    }
+
+    /// Signs what the machine is to know of a session.
+    pub(crate) fn sign_warrant(&self, session: &Session) -> pb::SignedWarrant {
+        let now = self.clock.now();
+        let started = session.started_at.unwrap_or(now);
+        let ends_at = session.ends_at.unwrap_or(started + self.settings.max_length);
+        let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let statement = pb::Warrant {
+            session_id: session.id.as_bytes().to_vec().into(),
+            tenant_id: session.tenant.as_bytes().to_vec().into(),
+            principal: session.principal.name.to_string(),
+            principal_id: session.principal.id.as_bytes().to_vec().into(),
+            machine_id: session.machine.as_bytes().to_vec().into(),
+            session_service: self.keys.session_service.public().0.to_vec().into(),
+            capabilities: session.capabilities.names(),
+            issued_at_ms: now.wire(),
+            expires_at_ms: (now + self.settings.token_life).wire(),
+            ends_at_ms: ends_at.wire(),
+            recording: session.recording.as_str().to_owned(),
+            recording_strict: session.strict,
+            epoch: self.epoch(),
+            run_as: session.run_as.clone().unwrap_or_default(),
+            grace_ms: ms(self.settings.grace),
+        };
+        warrant::sign(&statement, &self.keys.authority)
+    }
+
+    /// Decides about a session anew, with today's facts, and signs a newer warrant.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the one who opened it may no longer have it.
+    pub async fn warrant_again(&self, id: SessionId) -> Result<pb::SignedWarrant, Refusal> {
+        let tenant =
+            self.store.tenant(self.sessions.tenant(id).ok_or(Refusal::Code(Code::SessionUnknown))?);
+        let session = tenant.find_session(id).await?.ok_or(Refusal::Code(Code::SessionUnknown))?;
+        let machine = self.machine_of_session(&session).await?;
+        let facts = self.facts(&session.principal).await?;
+        let now = self.clock.now();
+        policy::authorize(&facts, session.capabilities, target_of(&machine), now)
+            .map_err(|_| Refusal::Code(Code::AccessRevoked))?;
+        Ok(self.sign_warrant(&session))
+    }
+
+    /// Finds a session that the caller may see: its own, or one on a machine whose sessions it may list.
+    ///
+    /// # Errors
+    /// [`Code::SessionUnknown`] alike for one that is not there and one that the caller may not see.
+    pub async fn find_session(&self, caller: &Caller, id: SessionId) -> Result<Session, Refusal> {
+        let unknown = || Refusal::Code(Code::SessionUnknown);
+        let found = self.store.tenant(caller.principal.tenant).find_session(id).await?;
+        let session = found.filter(|s| s.state != State::Reserved).ok_or_else(unknown)?;
+        if session.principal.id == caller.principal.id {
+            return Ok(session);
+        }
+        let machine = self.machine_of_session(&session).await?;
+        let may = self.may(caller, &machine).await?;
+        if may.has(Capability::SessionList) { Ok(session) } else { Err(unknown()) }
+    }
+
+    /// Gives everything that a caller may do on a machine.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the caller is gone or the database does not answer.
+    pub async fn may(&self, caller: &Caller, machine: &Machine) -> Result<Capabilities, Refusal> {
+        let facts = self.facts(&caller.principal).await?;
+        Ok(policy::allowed(&facts, target_of(machine), self.clock.now()))
+    }
+
+    /// Finds the machine of a session, removed or not.
+    ///
+    /// # Errors
+    /// [`Code::TargetUnknown`] when its row is gone.
+    pub async fn machine_of_session(&self, session: &Session) -> Result<Machine, Refusal> {
+        let found = self.store.tenant(session.tenant).find_machine(session.machine).await?;
+        found.ok_or(Refusal::Code(Code::TargetUnknown))
+    }
+
+    /// Ends a session: its own user may, and whoever has `session:end` on its machine.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the caller may not, or there is no such session. One that is over already is no error.
+    pub async fn end_session(&self, caller: &Caller, id: SessionId) -> Result<(), Refusal> {
+        let session = self.find_session(caller, id).await?;
+        let own = session.principal.id == caller.principal.id;
+        if !own {
+            let machine = self.machine_of_session(&session).await?;
+            let wanted = Capabilities::of(&[Capability::SessionEnd]);
+            self.permit_machine(caller, wanted, &machine).await?;
+        }
+        if session.state == State::Ended {
+            return Ok(());
+        }
+        let code = if own { Code::SessionClosed } else { Code::SessionKilled };
+        let event = self
+            .event(
+                "session.end",
+                &caller.actor(),
+                format!(
+                    "{} ended {}'s session on {}",
+                    caller.principal.name, session.principal.name, session.machine_label
+                ),
+            )
+            .on(audit::party("session", session.id.0, session.machine_label.as_str()));
+        self.note(event).await;
+        self.sessions.end(id, EndReason::Because(code));
+        Ok(())
+    }
+
+    /// Asks the machine for a session's screen.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the caller may not watch, or the session is not live.
+    pub async fn screen(&self, caller: &Caller, id: SessionId) -> Result<Screen, Refusal> {
+        let session = self.find_session(caller, id).await?;
+        let machine = self.machine_of_session(&session).await?;
+        if session.principal.id != caller.principal.id {
+            let wanted = Capabilities::of(&[Capability::TerminalView]);
+            self.permit_machine(caller, wanted, &machine).await?;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.sessions.ask_screen(id, reply);
+        answer.await.map_err(|_| Refusal::Code(Code::TargetOffline))
+    }
+}
+
+fn size_of(hand: &Hand) -> (u32, u32) {
+    if hand.cols == 0 || hand.rows == 0 {
+        return DEFAULT_SIZE;
+    }
+    (hand.cols.clamp(1, 1000), hand.rows.clamp(1, 1000))
+}
+
+fn spawn_of(session: &Session) -> pb::Spawn {
+    pb::Spawn {
+        cols: u32::from(session.cols),
+        rows: u32::from(session.rows),
+        command: session.command.clone(),
+        pty: session.pty || session.kind == SessionKind::Shell,
+        env: session.env.iter().cloned().collect(),
+    }
+}

@@ -1,0 +1,70 @@
+//! What an operator may set, with its defaults. The binary reads files and the environment into this.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use adit_domain::{RecordingMode, session};
+
+/// Settings of a gateway.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of keys, recordings and the embedded database.
+    pub dir: PathBuf,
+    /// The address that people and the CLI reach, without a trailing slash: `http://127.0.0.1:7800`.
+    pub url: String,
+    /// The address of the mutual-TLS listener for machines: `wss://127.0.0.1:7892`.
+    pub machines_url: String,
+    /// How long a session token and a warrant live before they must be refreshed (SES-2).
+    pub token_life: Duration,
+    /// From when before its end a token is refreshed (SES-7).
+    pub refresh_before: Duration,
+    /// Messages a second a session may send (SES-3).
+    pub rate_tokens: u32,
+    /// How many more it may send at once (SES-4).
+    pub rate_burst: u32,
+    /// How far two clocks may differ (SES-5).
+    pub clock_skew: Duration,
+    /// Nonces remembered a machine (SES-6).
+    pub nonce_history: usize,
+    /// How long a session may last.
+    pub max_length: Duration,
+    /// How long a session may be idle; none by default.
+    pub idle: Option<Duration>,
+    /// How long a shell lives without a link or without a viewer that lost its network.
+    pub grace: Duration,
+    /// Live sessions a user may have (TERM-6).
+    pub sessions_per_user: u32,
+    /// Live sessions of a gateway.
+    pub sessions_total: usize,
+    /// What is recorded.
+    pub recording: RecordingMode,
+    /// Whether a session ends when its recording cannot be written.
+    pub recording_strict: bool,
+    /// After how long unsynced recorded bytes are synced.
+    pub recording_sync: Duration,
+}
+
+impl Settings {
+    /// Gives the defaults for a folder.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            url: "http://127.0.0.1:7800".to_owned(),
+            machines_url: "wss://127.0.0.1:7892".to_owned(),
+            token_life: Duration::from_secs(300),
+            refresh_before: Duration::from_secs(60),
+            rate_tokens: 100,
+            rate_burst: 20,
+            clock_skew: Duration::from_secs(60),
+            nonce_history: 10_000,
+            max_length: session::MAX_LENGTH,
+            idle: None,
+            grace: session::GRACE,
+            sessions_per_user: 3,
+            sessions_total: 5_000,
+            recording: RecordingMode::Output,
+            recording_strict: false,
+            recording_sync: Duration::from_millis(200),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Tickets: asked for with a policy decision, redeemed once, decided again when they are.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use adit_domain::session::State;
+use adit_domain::ticket::{Purpose, Ticket};
+use adit_domain::{Capabilities, Capability, Code, SessionId, TicketId, Timestamp};
+use adit_store::{NewSession, SecretHash, Session, SessionKind};
+use serde_json::json;
+
+use crate::Gateway;
+use crate::access::{Caller, Refusal, machine_party};
+use crate::audit::{self, Actor};
+use crate::bus::Change;
+use crate::token::{self, Minted, Plane};
+
+/// What somebody wants to open.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// What may be done in it; none for everything that policy allows.
+    pub capabilities: Option<Capabilities>,
+    /// The command; empty for a login shell.
+    pub command: Vec<String>,
+    /// Whether it runs in a terminal.
+    pub pty: bool,
+    /// Variables for its environment.
+    pub env: Vec<(String, String)>,
+    /// How long the ticket lives.
+    pub life: Option<Duration>,
+}
+
+/// How somebody wants to come to a session that lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// To type, as far as policy allows.
+    Control,
+    /// To watch.
+    View,
+}
+
+/// A ticket that was just issued.
+#[derive(Debug)]
+pub struct IssuedTicket {
+    /// The ticket; its secret is beside it and nowhere else.
+    pub ticket: Ticket,
+    /// What its bearer presents, and its hash.
+    pub minted: Minted,
+}
+
+/// The longest command line, in bytes of all arguments together: what fits one message with room to spare.
+const MAX_COMMAND_BYTES: usize = 32 * 1024;
+
+/// The most arguments of a command.
+const MAX_ARGUMENTS: usize = 1024;
+
+const SHELL: Capabilities = Capabilities::of(&[
+    Capability::TerminalSpawn,
+    Capability::TerminalInput,
+    Capability::TerminalResize,
+    Capability::TerminalView,
+]);
+
+const COMMAND: Capabilities = Capabilities::of(&[
+    Capability::TerminalSpawn,
+    Capability::TerminalInput,
+    Capability::TerminalResize,
+    Capability::TerminalView,
+    Capability::TerminalExec,
+]);
+
+impl Gateway {
+    /// Issues a ticket for a new session on a machine, and reserves the session's id.
+    ///
+    /// # Errors
+    /// [`Refusal`] when policy does not allow it, or the wish is not well formed.
+    pub async fn issue_ticket(
+        &self,
+        caller: &Caller,
+        machine: &str,
+        wish: Wish,
+    ) -> Result<IssuedTicket, Refusal> {
+        check_command(&wish)?;
+        let machine = self.find_machine(caller, machine).await?;
+        let runs = !wish.command.is_empty();
+        let wanted = wish.capabilities.unwrap_or(if runs { COMMAND } else { SHELL });
+        let needed = if runs {
+            wanted.or(Capabilities::of(&[Capability::TerminalSpawn, Capability::TerminalExec]))
+        } else {
+            wanted.or(Capabilities::of(&[Capability::TerminalSpawn]))
+        };
+        let permit = self.permit_machine(caller, needed, &machine).await?;
+        let now = self.clock.now();
+        let session = SessionId::new(&*self.ids);
+        let life = wish.life.unwrap_or(adit_domain::ticket::LIFE);
+        let ticket = Ticket {
+            id: TicketId::new(&*self.ids),
+            tenant: machine.tenant,
+            principal: caller.principal.id,
+            machine: machine.id,
+            session,
+            purpose: Purpose::Open,
+            capabilities: permit.capabilities(),
+            issued_at: now,
+            expires_at: now + life,
+        };
+        let reserved = NewSession {
+            id: session,
+            principal: caller.principal.id,
+            machine: machine.id,
+            kind: if runs { SessionKind::Exec } else { SessionKind::Shell },
+            command: wish.command,
+            env: wish.env,
+            pty: wish.pty,
+            capabilities: permit.capabilities(),
+            grants: permit.grants().to_vec(),
+            recording: self.settings.recording,
+            strict: self.settings.recording_strict,
+            run_as: None,
+            client: caller.address.map(|a| a.to_string()),
+            at: now,
+        };
+        let sentence =
+            format!("{} asked for a session on {}", caller.principal.name, machine.label);
+        let event =
+            self.ticket_event(&caller.actor(), &ticket, sentence).on(machine_party(&machine));
+        self.store_ticket(ticket, Some(reserved), event).await
+    }
+
+    /// Issues a ticket for a session that lives: to come back to it, or to watch it.
+    ///
+    /// # Errors
+    /// [`Code::SessionUnknown`] alike for a session that is not there and one that the caller may not see; otherwise policy's reason.
+    pub async fn issue_join_ticket(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+        mode: Mode,
+    ) -> Result<IssuedTicket, Refusal> {
+        let session = self.find_session(caller, session).await?;
+        if session.state == State::Ended {
+            return Err(ended_refusal(&session));
+        }
+        let machine = self.machine_of_session(&session).await?;
+        let wanted = match mode {
+            Mode::Control => session.capabilities.terminal(),
+            Mode::View => Capabilities::of(&[Capability::TerminalView]),
+        };
+        let permit = self.permit_machine(caller, wanted, &machine).await?;
+        let now = self.clock.now();
+        let ticket = Ticket {
+            id: TicketId::new(&*self.ids),
+            tenant: session.tenant,
+            principal: caller.principal.id,
+            machine: machine.id,
+            session: session.id,
+            purpose: Purpose::Join,
+            capabilities: permit.capabilities(),
+            issued_at: now,
+            expires_at: now + adit_domain::ticket::LIFE,
+        };
+        let sentence =
+            format!("{} asked to join a session on {}", caller.principal.name, machine.label);
+        let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(audit::party(
+            "session",
+            session.id.0,
+            machine.label.as_str(),
+        ));
+        self.store_ticket(ticket, None, event).await
+    }
+
+    fn ticket_event(&self, actor: &Actor, ticket: &Ticket, sentence: String) -> audit::Draft {
+        self.event("ticket.issue", actor, sentence)
+            .with("ticket", json!(ticket.id.to_string()))
+            .with("session", json!(ticket.session.to_string()))
+            .with("capabilities", json!(ticket.capabilities.names()))
+    }
+
+    async fn store_ticket(
+        &self,
+        ticket: Ticket,
+        reserved: Option<NewSession>,
+        event: audit::Draft,
+    ) -> Result<IssuedTicket, Refusal> {
+        let minted = token::mint(Plane::Ticket, &*self.ids);
+        let tenant = self.store.tenant(ticket.tenant);
+        let hash = SecretHash(minted.hash.0);
+        tenant.issue_ticket(ticket.clone(), hash, reserved, move |()| event.only()).await?;
+        self.bus.tell(Change::Audit);
+        Ok(IssuedTicket { ticket, minted })
+    }
+
+    /// Spends a ticket. Whatever happens next, it opens nothing again.
+    ///
+    /// # Errors
+    /// [`Code::TicketInvalid`] alike for one that was used, has expired or never was.
+    pub async fn redeem_ticket(
+        &self,
+        presented: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Ticket, Refusal> {
+        let invalid = || Refusal::Code(Code::TicketInvalid);
+        let refusal = self
+            .event("ticket.refused", &Actor::nobody(address), "A ticket was refused")
+            .denied(Code::TicketInvalid);
+        let Ok(hash) = token::read(Plane::Ticket, presented) else {
+            self.note(refusal).await;
+            return Err(invalid());
+        };
+        let success = self.event("ticket.redeem", &Actor::nobody(address), "A ticket was redeemed");
+        let tell = move |found: &Option<Ticket>| match found {
+            None => refusal.only(),
+            Some(ticket) => success
+                .on(audit::party("session", ticket.session.0, ""))
+                .by(audit::party("user", ticket.principal.0, ""))
+                .with("ticket", json!(ticket.id.to_string()))
+                .only(),
+        };
+        let now: Timestamp = self.clock.now();
+        let found = self.store.redeem_ticket(SecretHash(hash.0), now, tell).await?;
+        found.ok_or_else(invalid)
+    }
+}
+
+/// Says that a session is over, and why.
+pub fn ended_refusal(session: &Session) -> Refusal {
+    let code = session.reason.as_ref().map_or(Code::SessionExited, adit_domain::EndReason::code);
+    let sentence = session.reason.as_ref().map_or_else(String::new, ToString::to_string);
+    Refusal::Said(code, format!("This session is over. {sentence}"))
+}
+
+fn check_command(wish: &Wish) -> Result<(), Refusal> {
+    let bad = |sentence: &str| Err(Refusal::Said(Code::RequestInvalid, sentence.to_owned()));
+    let bytes: usize = wish.command.iter().map(String::len).sum();
+    if bytes > MAX_COMMAND_BYTES || wish.command.len() > MAX_ARGUMENTS {
+        return bad("The command is longer than 32 KiB or has more than 1,024 arguments.");
+    }
+    if wish.command.first().is_some_and(String::is_empty) {
+        return bad("The command's first word is empty.");
+    }
+    let has_nul = |text: &String| text.contains('\0');
+    if wish.command.iter().any(has_nul) || wish.env.iter().any(|(k, v)| has_nul(k) || has_nul(v)) {
+        return bad("A command or its environment cannot hold a NUL.");
+    }
+    if wish.env.len() > 64 {
+        return bad("At most 64 variables can be sent along.");
+    }
+    Ok(())
+}
