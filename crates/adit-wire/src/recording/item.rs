@@ -8,6 +8,8 @@
 //! input (3) is `[varint][who]` and raw bytes; resize (4) is cols and rows, two bytes each; mark (5) is text; gap (6) is the number of
 //! missing bytes, eight bytes, and the reason; echo (7) is one byte, 0 or 1. A varint is LEB128, at most ten bytes.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// The largest content of one item. Chosen: twice the largest frame; longer output is split.
@@ -27,8 +29,8 @@ pub struct Item {
     pub what: What,
 }
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What happened. Its debug form tells of lengths and not of what a session carried.
+#[derive(Clone, PartialEq, Eq)]
 pub enum What {
     /// The terminal, or stdout without one, wrote bytes.
     Output(Bytes),
@@ -71,6 +73,20 @@ impl What {
             Self::Output(bytes) | Self::Stderr(bytes) => bytes.len() as u64,
             Self::Gap { bytes, .. } => *bytes,
             _ => 0,
+        }
+    }
+}
+
+impl fmt::Debug for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Output(bytes) => write!(f, "Output({} bytes)", bytes.len()),
+            Self::Stderr(bytes) => write!(f, "Stderr({} bytes)", bytes.len()),
+            Self::Input { who, bytes } => write!(f, "Input({who:?}, {} bytes)", bytes.len()),
+            Self::Resize { cols, rows } => write!(f, "Resize({cols}x{rows})"),
+            Self::Mark(text) => write!(f, "Mark({text:?})"),
+            Self::Gap { bytes, reason } => write!(f, "Gap({bytes} bytes, {reason:?})"),
+            Self::Echo { on } => write!(f, "Echo({on})"),
         }
     }
 }

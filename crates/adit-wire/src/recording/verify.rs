@@ -66,7 +66,7 @@ pub struct Report {
 pub fn verify(found: &Scanned, expected: &Expected<'_>) -> Report {
     let signature = signature(found, expected.keys);
     let audit = audit(found, expected.hash);
-    let inside = found.broken.first().copied();
+    let inside = found.broken.first().copied().filter(|_| !unfinished(found, audit));
     let across = inconsistent(found, expected, signature, audit);
     let first_bad = inside.into_iter().chain(across).min_by_key(|bad| bad.first);
     let outcome = match first_bad {
@@ -112,6 +112,15 @@ fn audit(found: &Scanned, expected: Option<Digest>) -> Check {
         None => found.last_hash(),
     };
     if hash == Some(expected) { Check::Held } else { Check::Failed }
+}
+
+/// Tells whether all that is wrong is a last chunk that is not wholly there, as in a recording that is being written or that a crash cut off.
+fn unfinished(found: &Scanned, audit: Check) -> bool {
+    let [broken] = found.broken[..] else {
+        return false;
+    };
+    let ends = broken.why == Why::Torn && broken.until == found.bytes;
+    ends && found.ending.is_none() && found.tombstone.is_none() && audit == Check::Absent
 }
 
 /// Finds what no single chunk shows: the wrong file, a missing tail, a missing or foreign seal, wrong totals.
@@ -169,9 +178,10 @@ fn sentence(found: &Scanned, outcome: Outcome, first_bad: Option<Broken>, audit:
             found.bytes
         ),
         _ => format!(
-            "The recording has no end: its {} chunks follow one another up to byte {}, but nothing proves that none was cut after it, or that \
-             they were not all written anew.",
+            "The recording has no end: its {} chunks follow one another up to byte {} of {}, but nothing proves that none \
+             was cut after it, or that they were not all written anew.",
             found.entries.len(),
+            found.entries.last().map_or(0, |entry| entry.offset + entry.bytes),
             found.bytes
         ),
     }

@@ -1,6 +1,7 @@
 //! Writes a recording: takes what happens, gives the bytes to append.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use adit_domain::id::SessionId;
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -66,7 +67,6 @@ pub struct Taken {
 ///
 /// Whatever is offered waits in memory until [`Writer::cut`], so the caller cuts when [`Writer::pending_bytes`] reaches its bound. Times that run
 /// backwards are taken as standing still.
-#[derive(Debug)]
 pub struct Writer {
     tail: Tail,
     position: u64,
@@ -78,7 +78,6 @@ pub struct Writer {
 }
 
 /// The items of a chunk to be.
-#[derive(Debug)]
 struct Body {
     position: u64,
     at_ms: u64,
@@ -89,6 +88,16 @@ struct Body {
     input_bytes: u64,
     gaps: u64,
     raw: Vec<u8>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("tail", &self.tail)
+            .field("position", &self.position)
+            .field("pending_bytes", &self.pending_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Body {

@@ -270,3 +270,18 @@ fn a_header_with_endless_texts_is_cut_to_fit() {
         assert_eq!(found.header.map(|header| header.machine.len()), Some(1024));
     }
 }
+
+#[test]
+fn what_a_session_carried_is_not_in_debug_forms() {
+    let (mut packer, mut file) = (Packer::new(), Vec::new());
+    let mut writer = Writer::begin(&header(SESSION, Mode::Input), &mut packer, &mut file);
+    writer.output(1, 0, b"canary");
+    writer.input(1, "user:ann", b"canary");
+    let waiting = format!("{writer:?}");
+    writer.cut(&mut packer, &mut file);
+    let read = format!("{:?} {:?}", items(&file), steps(&[&file]));
+    let bytes = format!("{:?}", b"canary");
+    for form in [waiting, read] {
+        assert!(!form.contains("canary") && !form.contains(&bytes), "{form}");
+    }
+}

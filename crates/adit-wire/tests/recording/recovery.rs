@@ -96,6 +96,20 @@ fn a_recording_without_an_end_proves_less_and_says_so() {
     assert_eq!(found.tail().unwrap().position, sample.output.len() as u64);
 }
 
+// TERM-43
+#[test]
+fn a_recording_that_is_being_written_is_not_called_broken() {
+    let sample = sample(SESSION);
+    let starts = starts(&recover(&sample.file));
+    for cut in starts[1] + 1..starts[5] {
+        let found = recover(&sample.file[..cut]);
+        let report = verify(&found, &Default::default());
+        assert_eq!((report.outcome, report.first_bad), (Outcome::Unproven, None), "cut at {cut}");
+    }
+    let zeros = [&sample.file[..starts[3]], &[0; 500]].concat();
+    assert_eq!(verify(&recover(&zeros), &Default::default()).outcome, Outcome::Broken);
+}
+
 #[test]
 fn a_finished_recording_is_not_gone_on_with() {
     assert_eq!(recover(&sample(SESSION).file).tail(), None);
