@@ -1,4 +1,4 @@
-import { createEmulator, type Emulator, openEmulator } from "../terminal/emulator";
+import { createEmulator, type Emulator, fontSizeFor, openEmulator } from "../terminal/emulator";
 import { readLink, type WebLink } from "../terminal/link";
 import { preferences } from "../terminal/preferences.svelte";
 import { type Cast, eventAfter, readSize } from "./cast";
@@ -41,6 +41,7 @@ export class Player {
   mount(host: HTMLElement): () => void {
     this.#host = host;
     openEmulator(this.emulator, host);
+    this.#fit();
     const observer = new ResizeObserver(() => this.#fit());
     observer.observe(host);
     this.seek(this.at);
@@ -135,14 +136,9 @@ export class Player {
 
   /** Makes the text as large as the recording's size lets it be. */
   #fit(): void {
-    const { terminal, fit } = this.emulator;
-    const room = fit.proposeDimensions();
-    if (!room || Number.isNaN(room.cols)) return;
-    const size = terminal.options.fontSize ?? preferences.fontSize;
-    const scale = Math.min((room.cols * size) / terminal.cols, (room.rows * size) / terminal.rows);
-    terminal.options.fontSize = Math.max(SMALLEST_FONT, Math.min(LARGEST_FONT, Math.floor(scale * 4) / 4));
+    const { terminal } = this.emulator;
+    if (this.#host) terminal.options.fontSize = fontSizeFor(this.#host, terminal.cols, terminal.rows, LARGEST_FONT);
   }
 }
 
-const SMALLEST_FONT = 3;
 const LARGEST_FONT = 18;

@@ -27,6 +27,9 @@ export interface Emulator {
   search: SearchAddon;
 }
 
+const LINE_HEIGHT = 1.15;
+const SCROLLBAR_PX = 14; // the room that xterm.js keeps at the right edge
+const SMALLEST_FONT = 3; // unreadable, and still a picture of the whole screen
 const COPY_LIMIT_CHARACTERS = 100_000; // enough for a file's contents, too little to fill a clipboard manager's memory
 
 export function createEmulator(options: EmulatorOptions): Emulator {
@@ -37,7 +40,7 @@ export function createEmulator(options: EmulatorOptions): Emulator {
     disableStdin: options.readOnly,
     fontFamily: FONT,
     fontSize: options.fontSize,
-    lineHeight: 1.15,
+    lineHeight: LINE_HEIGHT,
     macOptionIsMeta: true,
     minimumContrastRatio: 1,
     rightClickSelectsWord: true,
@@ -70,6 +73,22 @@ export function openEmulator({ terminal }: Emulator, host: HTMLElement): void {
   } catch {
     // No WebGL here: the DOM renderer is already at work.
   }
+}
+
+/** The largest font size, in quarters of a pixel, at which `cols` × `rows` fit into `host`. */
+export function fontSizeFor(host: HTMLElement, cols: number, rows: number, largest: number): number {
+  const context = document.createElement("canvas").getContext("2d");
+  if (!context || host.clientWidth === 0) return largest;
+  context.font = `100px ${FONT}`;
+  const letter = context.measureText("W");
+  const widthOfOne = letter.width / 100;
+  const heightOfOne = ((letter.fontBoundingBoxAscent + letter.fontBoundingBoxDescent) / 100) * LINE_HEIGHT;
+  const style = getComputedStyle(host);
+  const width =
+    host.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight) - SCROLLBAR_PX;
+  const height = host.clientHeight - Number.parseFloat(style.paddingTop) - Number.parseFloat(style.paddingBottom);
+  const size = Math.min(width / (cols * widthOfOne), height / (rows * heightOfOne), largest);
+  return Math.max(SMALLEST_FONT, Math.floor(size * 4) / 4);
 }
 
 /** Reads `selection;base64` of OSC 52. A question for the clipboard's content is nothing. */

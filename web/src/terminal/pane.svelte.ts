@@ -1,7 +1,7 @@
 import type { Participant } from "../generated/adit/terminal/v1/terminal_pb";
 import { FONT } from "./appearance";
 import { type Admission, Connection, type Mode, type Screen, type Status, type Target } from "./connection";
-import { createEmulator, type Emulator, openEmulator } from "./emulator";
+import { createEmulator, type Emulator, fontSizeFor, openEmulator } from "./emulator";
 import { readLink, type WebLink } from "./link";
 import { type PastePlan, pasteBytes, planPaste } from "./paste";
 import { preferences } from "./preferences.svelte";
@@ -264,18 +264,10 @@ export class TerminalPane implements Screen {
   }
 
   #fitText(): void {
-    const { terminal, fit } = this.emulator;
-    const room = fit.proposeDimensions();
-    const size = terminal.options.fontSize ?? preferences.fontSize;
-    if (!room || Number.isNaN(room.cols)) return;
-    const scale = Math.min((room.cols * size) / terminal.cols, (room.rows * size) / terminal.rows);
-    terminal.options.fontSize = Math.max(
-      SMALLEST_WATCHED_FONT,
-      Math.min(preferences.fontSize, Math.floor(scale * 2) / 2),
-    );
+    const { terminal } = this.emulator;
+    terminal.options.fontSize = fontSizeFor(this.host, terminal.cols, terminal.rows, preferences.fontSize);
   }
 }
 
 const MAX_TITLE_CHARACTERS = 120;
-const SMALLEST_WATCHED_FONT = 4;
 const PANE_KEYS = new Set(["KeyT", "KeyE", "KeyD", "KeyW", "ArrowLeft", "ArrowRight"]);
