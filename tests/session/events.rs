@@ -139,6 +139,7 @@ async fn validating_a_message_answers_valid_or_why_not_and_tells_of_the_first_an
         })
         .collect();
     assert_eq!(counts, [1, 10, 20]);
+    assert_eq!(world.service.counts().replayed, 25);
 }
 
 // SES-25, SES-26

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use crate::doctor::Counts;
 use crate::message::{self, Expected, Receiver, SecureMessage};
 use crate::nonces::{NoLog, NonceHistory, NonceLog};
 use crate::refusal::{Refusal, Validation};
@@ -19,6 +20,7 @@ pub struct Opener<L = NoLog> {
     former: Option<(MachineSecret, SystemTime)>,
     history: NonceHistory<L>,
     run: BadRun,
+    counts: Counts,
 }
 
 impl<L: NonceLog> Opener<L> {
@@ -36,6 +38,7 @@ impl<L: NonceLog> Opener<L> {
             former: None,
             history,
             run: BadRun::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -64,6 +67,9 @@ impl<L: NonceLog> Opener<L> {
             self.history.spend(&opened, now)?;
             Ok(opened)
         });
+        if let Err(refusal) = &outcome {
+            self.counts.count(refusal);
+        }
         match &outcome {
             Ok(_) => self.run.count_good(),
             Err(refusal) if refusal.is_bad_message() => self.run.count_bad(),
@@ -75,6 +81,11 @@ impl<L: NonceLog> Opener<L> {
     /// The bad messages so far.
     pub fn run(&self) -> BadRun {
         self.run
+    }
+
+    /// Refusals so far, for [`examine`](crate::examine).
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// The nonces that are remembered.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::SessionService;
 use crate::access::AccessCheck;
 use crate::clock::Clock;
+use crate::doctor::Counts;
 use crate::event::{Event, Events, MessageFacts};
 use crate::limiter::Source;
 use crate::message::{self, Draft, Expected, MessageType, Receiver, SealError, SecureMessage};
@@ -26,6 +27,7 @@ pub type AnyNonceHistory = NonceHistory<Box<dyn NonceLog>>;
 pub(super) struct Received {
     histories: HashMap<Uuid, Arc<Mutex<AnyNonceHistory>>>,
     runs: HashMap<Uuid, BadRun>,
+    counts: Counts,
 }
 
 impl Received {
@@ -79,9 +81,11 @@ impl<A: AccessCheck, C: Clock, S: Store, E: Events> SessionService<A, C, S, E> {
     /// # Errors
     /// The session is not live or its token expired, or [`Refusal::RateLimited`]: the caller holds the message and sends it later.
     pub async fn record_message(&self, session: Uuid, size_bytes: usize) -> Result<(), Refusal> {
-        let live = self.live(session).await?;
-        let outcome = self.admit(&live, size_bytes);
-        self.tell_of_rate(&live, outcome).await
+        let outcome = match self.live(session).await {
+            Ok(live) => self.tell_of_rate(&live, self.admit(&live, size_bytes)).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.counted(outcome)
     }
 
     /// Checks a sealed message of a machine: shape and size, time, HMAC, nonce, in this order.
@@ -104,7 +108,7 @@ impl<A: AccessCheck, C: Clock, S: Store, E: Events> SessionService<A, C, S, E> {
         if let Err(refusal) = outcome {
             self.tell_of_bad(machine, None, refusal).await;
         }
-        outcome.into()
+        self.counted(outcome).into()
     }
 
     /// Opens a sealed message that came on the connection of a session, checks its capability and counts it.
@@ -114,6 +118,43 @@ impl<A: AccessCheck, C: Clock, S: Store, E: Events> SessionService<A, C, S, E> {
     /// # Errors
     /// Why the message is dropped. The sender is told [`Refusal::peer_code`] and no more.
     pub async fn receive_secure_message(
+        &self,
+        session: Uuid,
+        receiver: Receiver,
+        message: &[u8],
+        secret: &MachineSecret,
+    ) -> Result<SecureMessage, Refusal> {
+        let outcome = self.receive(session, receiver, message, secret).await;
+        self.counted(outcome)
+    }
+
+    /// How many messages were refused since the start, for [`examine`](crate::examine).
+    pub fn counts(&self) -> Counts {
+        self.received().counts
+    }
+
+    /// Seals a message of a live session.
+    ///
+    /// # Errors
+    /// It is too large, or the system gives no random bytes.
+    pub fn seal_message(
+        &self,
+        session: &SessionRecord,
+        kind: MessageType,
+        payload: &str,
+        secret: &MachineSecret,
+    ) -> Result<String, SealError> {
+        let draft = Draft {
+            kind,
+            session_id: session.session_id,
+            machine_id: session.machine_id,
+            payload,
+            session_token: None,
+        };
+        message::seal(&draft, secret, self.clock.wall())
+    }
+
+    async fn receive(
         &self,
         session: Uuid,
         receiver: Receiver,
@@ -146,25 +187,11 @@ impl<A: AccessCheck, C: Clock, S: Store, E: Events> SessionService<A, C, S, E> {
         }
     }
 
-    /// Seals a message of a live session.
-    ///
-    /// # Errors
-    /// It is too large, or the system gives no random bytes.
-    pub fn seal_message(
-        &self,
-        session: &SessionRecord,
-        kind: MessageType,
-        payload: &str,
-        secret: &MachineSecret,
-    ) -> Result<String, SealError> {
-        let draft = Draft {
-            kind,
-            session_id: session.session_id,
-            machine_id: session.machine_id,
-            payload,
-            session_token: None,
-        };
-        message::seal(&draft, secret, self.clock.wall())
+    fn counted<T>(&self, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+        if let Err(refusal) = &outcome {
+            self.received().counts.count(refusal);
+        }
+        outcome
     }
 
     /// Checks a message, asks what else must hold, and spends its nonce last.
