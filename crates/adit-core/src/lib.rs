@@ -45,7 +45,7 @@ use session::viewer::WriterKey;
 use tasks::Tasks;
 
 /// A machine's WebSocket, whichever listener it came through.
-pub type BoxSocket = Box<dyn Socket + Send + Sync>;
+pub type BoxSocket = Box<dyn Socket + Send>;
 
 /// A gateway: everything that its planes call.
 pub struct Gateway {

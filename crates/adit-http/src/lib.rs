@@ -1,1 +1,17 @@
-//! adit-http.
+//! The HTTP plane: console, API, WebSockets of viewers and machines.
+//!
+//! Speaks protocols; holds no rule and no query. Read first: [`app::router`] (every route), `terminal.rs` (a key's first step).
+
+pub mod agent;
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod console;
+pub mod guard;
+pub mod health;
+pub mod json_terminal;
+pub mod listen;
+pub mod problem;
+pub mod terminal;
+
+pub use app::{App, AppSettings, openapi, router};

@@ -284,7 +284,9 @@ impl Driver {
         if let Some(link) = self.link.take() {
             link.close(Code::GatewayRestarting.close_code()).await;
         }
-        self.note_counters().await;
+        let bytes = SessionBytes { input: self.relay.bytes_in, output: self.relay.position() };
+        let (gateway, session) = (Arc::clone(&self.gateway), self.session.clone());
+        gateway.note_counters(&session, bytes).await;
         std::ops::ControlFlow::Break(())
     }
 
@@ -619,18 +621,6 @@ impl Driver {
         });
     }
 
-    async fn note_counters(&self) {
-        let note = SessionNote {
-            bytes: SessionBytes { input: self.relay.bytes_in, output: self.relay.position() },
-            cols: self.session.cols,
-            rows: self.session.rows,
-        };
-        let tenant = self.gateway.store.tenant(self.session.tenant);
-        if let Err(error) = tenant.note_session(self.session.id, note).await {
-            warn!(session.id = %self.session.id, %error, "the counters of a session could not be kept");
-        }
-    }
-
     /// Writes down the end, then tells whoever is here. What the shell wrote is in the recording before anybody hears of the end.
     async fn finish(mut self) {
         let reason = self.over.clone().unwrap_or(EndReason::Because(Code::SessionFailed));
@@ -662,6 +652,14 @@ impl Driver {
 }
 
 impl Gateway {
+    async fn note_counters(&self, session: &Session, bytes: SessionBytes) {
+        let note = SessionNote { bytes, cols: session.cols, rows: session.rows };
+        let tenant = self.store.tenant(session.tenant);
+        if let Err(error) = tenant.note_session(session.id, note).await {
+            warn!(session.id = %session.id, %error, "the counters of a session could not be kept");
+        }
+    }
+
     /// Looks at the rights of a session's owner and viewers, with today's facts.
     async fn look_again(
         &self,

@@ -1,0 +1,80 @@
+//! What `adit doctor` asks the gateway.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api;
+use crate::app::App;
+use crate::auth::Authenticated;
+use crate::problem::Fails;
+
+/// How the gateway is set and how it stands. No secret is in it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    version: &'static str,
+    /// The gateway's clock.
+    now: String,
+    /// Its id, which names its audit chain.
+    gateway: String,
+    live_sessions: usize,
+    settings: Settings,
+    /// The key that recordings and checkpoints are signed with: Ed25519, hex.
+    audit_key: String,
+}
+
+/// The settings that concern sessions.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    session_expiry_seconds: u64,
+    rate_limit_tokens: u32,
+    rate_limit_burst: u32,
+    clock_skew_tolerance_seconds: u64,
+    nonce_history_limit: usize,
+    /// Nonces that a session needs within the skew window: burst + rate × 2 × skew.
+    nonce_history_needed: u64,
+    max_length_seconds: u64,
+    grace_seconds: u64,
+    sessions_per_user: u32,
+    recording: &'static str,
+    recording_strict: bool,
+}
+
+/// Says how the gateway is set and how it stands.
+#[utoipa::path(get, path = "/api/v1/status", tag = "operations", responses(
+    (status = 200, description = "The gateway", body = Status), Fails,
+))]
+pub async fn status(
+    State(app): State<Arc<App>>,
+    Authenticated(_caller): Authenticated,
+) -> Json<Status> {
+    let gateway = &app.gateway;
+    let settings = &gateway.settings;
+    let needed = u64::from(settings.rate_burst)
+        + u64::from(settings.rate_tokens) * 2 * settings.clock_skew.as_secs();
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        now: api::time(gateway.clock.now()),
+        gateway: gateway.store.gateway().to_string(),
+        live_sessions: gateway.sessions.count(),
+        settings: Settings {
+            session_expiry_seconds: settings.token_life.as_secs(),
+            rate_limit_tokens: settings.rate_tokens,
+            rate_limit_burst: settings.rate_burst,
+            clock_skew_tolerance_seconds: settings.clock_skew.as_secs(),
+            nonce_history_limit: settings.nonce_history,
+            nonce_history_needed: needed,
+            max_length_seconds: settings.max_length.as_secs(),
+            grace_seconds: settings.grace.as_secs(),
+            sessions_per_user: settings.sessions_per_user,
+            recording: settings.recording.as_str(),
+            recording_strict: settings.recording_strict,
+        },
+        audit_key: hex::encode(gateway.keys.audit_public()),
+    })
+}

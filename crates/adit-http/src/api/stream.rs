@@ -1,0 +1,52 @@
+//! The stream of changes: what is open in a console looks again by itself.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use serde_json::json;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use adit_core::bus::Change;
+
+use crate::app::App;
+use crate::auth::Authenticated;
+use crate::problem::{ApiError, Fails};
+
+/// How often a quiet stream says that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Tells what kinds of things change, as Server-Sent Events: `event: changed`, `data: {"kind": "sessions"}`.
+#[utoipa::path(get, path = "/api/v1/stream", tag = "operations", responses(
+    (status = 200, description = "Server-Sent Events, until the caller leaves", body = String, content_type = "text/event-stream"), Fails,
+))]
+pub async fn stream(
+    State(app): State<Arc<App>>,
+    Authenticated(_caller): Authenticated,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let changes = app.gateway.bus.listen();
+    let tasks = app.gateway.tasks.clone();
+    let stream =
+        futures_util::stream::unfold((changes, tasks), |(mut changes, tasks)| async move {
+            let kind = tokio::select! {
+                () = tasks.ending() => return None,
+                kind = next(&mut changes) => kind?,
+            };
+            let event = Event::default().event("changed").data(json!({"kind": kind}).to_string());
+            Some((Ok(event), (changes, tasks)))
+        });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+async fn next(changes: &mut Receiver<Change>) -> Option<&'static str> {
+    match changes.recv().await {
+        Ok(change) => Some(change.as_str()),
+        // Fell behind: everything may have changed.
+        Err(RecvError::Lagged(_)) => Some("all"),
+        Err(RecvError::Closed) => None,
+    }
+}

@@ -1,0 +1,184 @@
+//! The table of routes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_core::Gateway;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
+use axum::routing::get;
+use axum::{Router, response::Redirect};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::problem::ApiError;
+use crate::{agent, api, console, guard, health, terminal};
+
+/// The largest body of a request, in bytes: a command of 32 KiB with its JSON escapes.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// How long a request may take, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a plane needs to know of where it stands.
+#[derive(Clone, Debug, Default)]
+pub struct AppSettings {
+    /// Host names, without ports, that this gateway answers to beside loopback.
+    pub hosts: Vec<String>,
+    /// Whether `/metrics` answers without a token to callers on loopback.
+    pub open_metrics: bool,
+}
+
+impl AppSettings {
+    /// Tells whether a request's host names this gateway.
+    pub fn is_ours(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let loopback =
+            bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        loopback || self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(bare))
+    }
+
+    /// Tells whether an origin is this gateway's own page: the same authority as the request's host.
+    pub fn is_own_origin(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+        matches!(scheme, "http" | "https")
+            && host.is_some_and(|host| host.eq_ignore_ascii_case(authority))
+    }
+}
+
+/// What every route gets.
+pub struct App {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// Where it stands.
+    pub settings: AppSettings,
+    /// Its metrics.
+    pub metrics: PrometheusHandle,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
+}
+
+/// The description that the document begins with.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Adit",
+        description = "One gate for every remote session. Errors are RFC 9457 problem documents with a stable `code`.",
+        license(name = "MIT", identifier = "MIT")
+    ),
+    modifiers(&Security),
+    security(("token" = []), ("cookie" = []))
+)]
+struct Document;
+
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme,
+        };
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("adit")));
+        components.add_security_scheme("cookie", cookie);
+    }
+}
+
+fn api_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(api::sign_in::sign_in))
+        .routes(routes!(api::sign_in::sign_out))
+        .routes(routes!(api::sign_in::me))
+        .routes(routes!(api::machine::list))
+        .routes(routes!(api::machine::show, api::machine::remove))
+        .routes(routes!(api::machine::issue_enrolment_token))
+        .routes(routes!(api::machine::enrol))
+        .routes(routes!(api::ticket::issue))
+        .routes(routes!(api::terminal::spawn))
+        .routes(routes!(api::terminal::sessions))
+        .routes(routes!(api::session::list))
+        .routes(routes!(api::session::show, api::session::end))
+        .routes(routes!(api::session::screen))
+        .routes(routes!(api::recording::list))
+        .routes(routes!(api::recording::show, api::recording::remove))
+        .routes(routes!(api::recording::cast))
+        .routes(routes!(api::recording::raw))
+        .routes(routes!(api::recording::verify))
+        .routes(routes!(api::recording::search))
+        .routes(routes!(api::audit::list))
+        .routes(routes!(api::audit::verify))
+        .routes(routes!(api::audit::export))
+        .routes(routes!(api::user::list, api::user::add))
+        .routes(routes!(api::user::remove))
+        .routes(routes!(api::user::issue_link))
+        .routes(routes!(api::user::list_tokens, api::user::issue_token))
+        .routes(routes!(api::user::revoke_token))
+        .routes(routes!(api::grant::roles))
+        .routes(routes!(api::grant::list, api::grant::add))
+        .routes(routes!(api::grant::remove))
+        .routes(routes!(api::grant::why))
+        .routes(routes!(api::stream::stream))
+        .routes(routes!(api::status::status))
+}
+
+/// Gives the OpenAPI 3.1 document of every route.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, mut document) = api_routes().split_for_parts();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    document
+}
+
+/// Makes the router of the HTTP listener.
+pub fn router(app: Arc<App>) -> Router {
+    let (api, _) = api_routes().split_for_parts();
+    let api = api
+        .layer(middleware::from_fn(guard::json_only))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT));
+    Router::new()
+        .merge(api)
+        .route("/api/v1/openapi.json", get(console::openapi_document))
+        .route("/metrics", get(health::metrics))
+        .route("/ws/terminal", get(terminal::upgrade))
+        .route("/ws/agent", get(agent::upgrade))
+        .route("/", get(|| async { Redirect::to("/ui/") }))
+        .route("/docs", get(|| async { Redirect::to("/docs/") }))
+        .route("/docs/", get(console::docs))
+        .route("/docs/{*path}", get(console::docs_file))
+        .route("/ui", get(|| async { Redirect::to("/ui/") }))
+        .route("/ui/", get(console::page))
+        .route("/ui/{*path}", get(console::file))
+        .fallback(|| async { ApiError::from(adit_domain::Code::NotFound) })
+        .method_not_allowed_fallback(|| async { ApiError::from(adit_domain::Code::RequestMethod) })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::check))
+        .layer(CatchPanicLayer::custom(on_panic))
+        .with_state(app)
+}
+
+/// Makes the router of the machine listener: nothing but the machine plane.
+pub fn machine_router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/ws/agent", get(agent::upgrade))
+        .fallback(|| async { ApiError::from(adit_domain::Code::NotFound) })
+        .layer(CatchPanicLayer::custom(on_panic))
+        .with_state(app)
+}
+
+fn on_panic(_: Box<dyn std::any::Any + Send + 'static>) -> axum::response::Response {
+    metrics::counter!("adit_panics_total").increment(1);
+    axum::response::IntoResponse::into_response(ApiError::from(adit_domain::Code::Internal))
+}

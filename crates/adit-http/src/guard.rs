@@ -1,0 +1,149 @@
+//! What is looked at before a request reaches its route: host, origin, media type, secrets in the address.
+
+use std::sync::Arc;
+
+use adit_domain::Code;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+use crate::listen::Peer;
+use crate::problem::ApiError;
+
+/// Query parameters that would carry a secret; such a request is refused, so that nobody comes to rely on it.
+const SECRET_PARAMETERS: [&str; 5] = ["token", "ticket", "access_token", "key", "code"];
+
+/// Refuses requests with a foreign Host (DNS rebinding), and secrets in the address.
+pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if let Err(error) = host_is_ours(&app, &request).and_then(|()| no_secret_in(&request)) {
+        return error.into_response();
+    }
+    let tls = Peer::is_tls(request.extensions());
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    harden(response.headers_mut(), &path, tls);
+    response
+}
+
+// BRW-50
+fn host_is_ours(app: &App, request: &Request) -> Result<(), ApiError> {
+    let host = match request.uri().host() {
+        Some(host) => Some(host.to_owned()),
+        None => request
+            .headers()
+            .get(header::HOST)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse::<axum::http::uri::Authority>().ok())
+            .map(|authority| authority.host().to_owned()),
+    };
+    let known = host.is_some_and(|host| app.settings.is_ours(&host));
+    if known { Ok(()) } else { Err(Code::HostDenied.into()) }
+}
+
+// BRW-04
+fn no_secret_in(request: &Request) -> Result<(), ApiError> {
+    let query = request.uri().query().unwrap_or_default();
+    let named = query.split('&').filter_map(|pair| pair.split('=').next());
+    if named.into_iter().any(|name| SECRET_PARAMETERS.contains(&name)) {
+        return Err(Code::TicketInUrl.into());
+    }
+    Ok(())
+}
+
+/// Checks that a request that a browser made comes from our own page.
+///
+/// # Errors
+/// [`Code::OriginDenied`] for another site's page, and for a cookie without an origin.
+// BRW-29
+pub fn same_origin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    let denied = || Err(ApiError::from(Code::OriginDenied));
+    if let Some(site) = headers.get("sec-fetch-site").and_then(|v| v.to_str().ok())
+        && site != "same-origin"
+        && site != "none"
+    {
+        return denied();
+    }
+    match headers.get(header::ORIGIN) {
+        Some(origin) => {
+            if origin.to_str().is_ok_and(|origin| app.settings.is_own_origin(origin, headers)) {
+                Ok(())
+            } else {
+                denied()
+            }
+        }
+        None if headers.contains_key("sec-fetch-site") => Ok(()),
+        None => denied(),
+    }
+}
+
+/// Checks the origin of a WebSocket's upgrade: ours, or none at all from a client that sends no cookie.
+///
+/// # Errors
+/// [`Code::OriginDenied`].
+// BRW-01, BRW-02
+pub async fn websocket_origin(app: &App, headers: &HeaderMap, tls: bool) -> Result<(), ApiError> {
+    let ours = match headers.get(header::ORIGIN) {
+        Some(origin) => {
+            origin.to_str().is_ok_and(|origin| app.settings.is_own_origin(origin, headers))
+        }
+        None => crate::auth::cookie(headers, tls).is_none(),
+    };
+    if ours {
+        return Ok(());
+    }
+    let actor = adit_core::audit::Actor::nobody(None);
+    let event = app
+        .gateway
+        .event("ws.origin_denied", &actor, "A WebSocket from another site's page was refused")
+        .denied(Code::OriginDenied);
+    app.gateway.note(event).await;
+    Err(Code::OriginDenied.into())
+}
+
+/// Checks that a body is JSON: a form or a text cannot pass as one.
+///
+/// # Errors
+/// [`Code::RequestMediaType`].
+pub async fn json_only(request: Request, next: Next) -> Response {
+    let has_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if has_body && !essence.eq_ignore_ascii_case("application/json") {
+        return ApiError::from(Code::RequestMediaType).into_response();
+    }
+    next.run(request).await
+}
+
+/// The console's policy: nothing but its own files; styles inline too, because xterm.js positions its rows by style attributes and elements.
+const CONSOLE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Everything else shows nothing at all, even if a browser is made to open it.
+const DATA_CSP: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
+
+// BRW-38
+fn harden(headers: &mut HeaderMap, path: &str, tls: bool) {
+    let page = path.starts_with("/ui") || path.starts_with("/docs") || path == "/";
+    let csp = if page { CONSOLE_CSP } else { DATA_CSP };
+    let mut set = |name: &'static str, value: &'static str| {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    };
+    set("content-security-policy", csp);
+    set("x-content-type-options", "nosniff");
+    set("referrer-policy", "no-referrer");
+    set("x-frame-options", "DENY");
+    set("cross-origin-opener-policy", "same-origin");
+    set("cross-origin-resource-policy", "same-origin");
+    set("permissions-policy", "camera=(), microphone=(), geolocation=(), usb=()");
+    if tls {
+        set("strict-transport-security", "max-age=31536000");
+    }
+    if !page {
+        set("cache-control", "no-store");
+    }
+}

@@ -1,0 +1,211 @@
+//! Accepts connections: plain on loopback, TLS, or mutual TLS for machines.
+//!
+//! A loop of our own on hyper, because a server that anybody can reach needs a deadline for headers, TLS handshakes off the accept
+//! loop, caps on connections, and what TLS knows of the peer handed to the routes.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use adit_core::tasks::Tasks;
+use adit_link::seal::Binding;
+use axum::Router;
+use axum::http::{Extensions, Request};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use metrics::{counter, gauge};
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+use tracing::debug;
+
+/// How long a peer may take to send a request's headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many connections a listener holds; the rest wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// How many one address holds. Loopback has no such cap: there it is one machine's own processes.
+const MAX_PER_ADDRESS: usize = 512;
+
+/// How long to wait after the system has no more descriptors.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+
+/// What is known of the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What TLS proved, if there is TLS.
+    pub tls: Option<Tls>,
+}
+
+/// What a TLS handshake proved.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The exporter's value for machine links.
+    pub binding: Binding,
+    /// The client's certificate, checked against our CA.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+impl Peer {
+    /// Gives the peer of a request.
+    pub fn of(extensions: &Extensions) -> Option<&Self> {
+        extensions.get()
+    }
+
+    /// Tells whether the request came over TLS.
+    pub fn is_tls(extensions: &Extensions) -> bool {
+        Self::of(extensions).is_some_and(|peer| peer.tls.is_some())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+impl Places {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let held = map.entry(address).or_default();
+        if *held >= MAX_PER_ADDRESS && !address.is_loopback() {
+            return None;
+        }
+        *held += 1;
+        Some(Place { places: Arc::clone(self), address })
+    }
+}
+
+/// One connection's place among its address's.
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut map = self.places.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(held) = map.get_mut(&self.address) {
+            *held -= 1;
+            if *held == 0 {
+                map.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Serves a router on a listener until its tasks end.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    tasks: Tasks,
+) {
+    let places = Arc::new(Places::default());
+    let slots = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let acceptor = tls.map(TlsAcceptor::from);
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = tasks.ending() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                wait_for_descriptors(&error).await;
+                continue;
+            }
+        };
+        let Some(place) = places.take(address.ip()) else {
+            counter!("adit_connections_refused_total").increment(1);
+            continue;
+        };
+        let (router, acceptor, ending) = (router.clone(), acceptor.clone(), tasks.clone());
+        tasks.spawn(async move {
+            gauge!("adit_connections").increment(1.0);
+            if let Err(error) = connection(stream, address, acceptor, router, &ending).await {
+                debug!(%error, "a connection ended");
+            }
+            gauge!("adit_connections").decrement(1.0);
+            drop((slot, place));
+        });
+    }
+}
+
+// R45
+async fn wait_for_descriptors(error: &io::Error) {
+    counter!("adit_accept_errors_total").increment(1);
+    debug!(%error, "a connection could not be accepted");
+    let mut tick = tokio::time::interval(BACK_OFF);
+    tick.tick().await;
+    tick.tick().await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    ending: &Tasks,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    stream.set_nodelay(true)?;
+    let Some(acceptor) = acceptor else {
+        return http(stream, Peer { address, tls: None }, router, ending).await;
+    };
+    let stream = tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await??;
+    let (_, session) = stream.get_ref();
+    let binding = Binding::of(session)?;
+    let certificate = session.peer_certificates().and_then(|chain| chain.first()).cloned();
+    let certificate = certificate.map(CertificateDer::into_owned);
+    http(stream, Peer { address, tls: Some(Tls { binding, certificate }) }, router, ending).await
+}
+
+async fn http<S>(
+    stream: S,
+    peer: Peer,
+    router: Router,
+    ending: &Tasks,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().oneshot(request.map(axum::body::Body::new))
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(32 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => served,
+        () = ending.ending() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}

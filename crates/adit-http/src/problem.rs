@@ -1,0 +1,135 @@
+//! Errors as RFC 9457 problem documents with a stable `code`.
+
+use adit_core::Refusal;
+use adit_domain::Code;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A problem document (RFC 9457 §3).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// A URI that names the kind of problem: `urn:adit:problem:` and the code.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:adit:problem:access.no_grant")]
+    pub kind: String,
+    /// What kind of problem it is, in a few words.
+    pub title: String,
+    /// The HTTP status.
+    #[schema(example = 403)]
+    pub status: u16,
+    /// What happened and what to do, in a sentence.
+    pub detail: String,
+    /// The stable code.
+    #[schema(example = "access.no_grant")]
+    pub code: String,
+}
+
+/// An error on its way out.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    code: Code,
+    detail: String,
+}
+
+impl ApiError {
+    /// An error with more to say than its code's sentence.
+    pub fn said(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    /// Gives the code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Gives the sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Gives the document.
+    pub fn problem(&self) -> Problem {
+        let status = StatusCode::from_u16(self.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Problem {
+            kind: format!("urn:adit:problem:{}", self.code),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: self.detail.clone(),
+            code: self.code.as_str().to_owned(),
+        }
+    }
+}
+
+impl From<Code> for ApiError {
+    fn from(code: Code) -> Self {
+        Self { code, detail: code.sentence().to_owned() }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let code = refusal.code();
+        match refusal {
+            Refusal::Said(_, detail) => Self { code, detail },
+            Refusal::Store(error) => {
+                if code.http_status() >= 500 {
+                    tracing::error!(%error, "the database refused");
+                }
+                code.into()
+            }
+            Refusal::Code(_) => code.into(),
+        }
+    }
+}
+
+impl From<adit_store::StoreError> for ApiError {
+    fn from(error: adit_store::StoreError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"adit\""),
+                );
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// What every route may answer beside its own: a problem document.
+#[derive(Debug)]
+pub struct Fails;
+
+impl utoipa::IntoResponses for Fails {
+    fn responses()
+    -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+        use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description("What went wrong, as a problem document (RFC 9457)")
+            .content("application/problem+json", content)
+            .build();
+        std::collections::BTreeMap::from([("default".to_owned(), response.into())])
+    }
+}
