@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use adit_wire::recording::search::{Hit, Hits, MAX_HITS, MAX_LINE_CHARS, Search};
 use adit_wire::recording::{Item, What};
+use proptest::prelude::*;
 
 fn output(at_ms: u64, text: &str) -> Item {
     Item { at_ms, position: 0, what: What::Output(text.as_bytes().to_vec().into()) }
@@ -156,4 +157,40 @@ fn a_storm_of_sizes_costs_one() {
     }
     search.feed(&output(2_000_000, "needle\r\n"));
     assert_eq!(search.finish().hits.len(), 1);
+}
+
+/// What a hostile program may print, or do to its window.
+fn hostile() -> impl Strategy<Value = What> {
+    let print = |text: String| What::Output(text.into_bytes().into());
+    prop_oneof![
+        2 => "\\x1b\\[[?!]?([0-9]{0,6};){0,3}[0-9]{0,6}[@-~]".prop_map(print),
+        2 => "\\x1b[ -/]{0,2}[0-~]".prop_map(print),
+        2 => "[\\x00-\\x1f]{1,4}".prop_map(print),
+        2 => "\\PC{1,12}".prop_map(print),
+        1 => "(日|🎉|é|e\u{301}|\u{200d}|needle){1,9}".prop_map(print),
+        1 => prop::collection::vec(any::<u8>(), 1..20).prop_map(|bytes| What::Output(bytes.into())),
+        1 => (0..20_u16, 0..12_u16).prop_map(|(cols, rows)| What::Resize { cols, rows }),
+    ]
+}
+
+proptest! {
+    // AUD-14
+    #[test]
+    fn nothing_that_is_printed_harms_a_search(
+        whats in prop::collection::vec((0..150_u64, hostile()), 0..80),
+        cols in 0..20_u16,
+        rows in 0..12_u16,
+    ) {
+        let mut search = Search::new("needle", cols, rows);
+        let mut at_ms = 0;
+        for (after, what) in whats {
+            at_ms += after;
+            search.feed(&Item { at_ms, position: 0, what });
+        }
+        let hits = search.finish();
+        for hit in hits.hits {
+            prop_assert!(hit.text.to_lowercase().contains("needle"), "{hit:?}");
+            prop_assert!(hit.at_ms <= at_ms);
+        }
+    }
 }
