@@ -91,7 +91,10 @@ fn name(file: &File) -> Option<Violation> {
         return None;
     }
     let path = Path::new(&file.path);
-    let sentence = if path.file_name().is_some_and(|name| name == "mod.rs") {
+    // Cargo takes each file of a crate's `tests/` for a program of its own; what these share is in a folder.
+    let shared_by_tests = path.ancestors().nth(2).is_some_and(|folder| folder.ends_with("tests"));
+    let is_mod = path.file_name().is_some_and(|name| name == "mod.rs");
+    let sentence = if is_mod && !shared_by_tests {
         "`foo.rs` stands beside `foo/`.".to_owned()
     } else {
         let mut parts = path.with_extension("");
@@ -176,6 +179,8 @@ mod tests {
         ] {
             assert_eq!(found(path, ""), 1, "{path}");
         }
-        assert_eq!(found("crates/a/src/ticket.rs", ""), 0);
+        for path in ["crates/a/src/ticket.rs", "crates/a/tests/gateway/mod.rs"] {
+            assert_eq!(found(path, ""), 0, "{path}");
+        }
     }
 }
