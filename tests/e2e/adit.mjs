@@ -60,7 +60,7 @@ export class Adit {
   async person(name, role, machines = [this.machine]) {
     const user = await this.api("POST", "/api/v1/users", { name });
     await this.api("POST", "/api/v1/grants", { principal: `user:${name}`, role, machines });
-    const { url } = await this.api("POST", `/api/v1/users/${user.id}/sign-in-links`);
+    const { url } = await this.api("POST", `/api/v1/users/${user.id}/sign-in-links`, {});
     return { ...user, link: url };
   }
 

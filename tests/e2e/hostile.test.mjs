@@ -34,7 +34,7 @@ test("what a machine says of itself is shown as text on every page", async () =>
   const { token } = await adit.api("POST", "/api/v1/enrolment-tokens", {});
   const enrol = {
     token,
-    linkKey: Buffer.alloc(32, 9).toString("base64url"),
+    linkKey: Buffer.alloc(32, 9).toString("base64"),
     label: "odd-1",
     hostname: HOSTILE,
     os: HOSTILE,

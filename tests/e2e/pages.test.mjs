@@ -222,7 +222,7 @@ test("the API's page shows the document of this gateway", async () => {
 test("the first page is small", async () => {
   const other = await browser.window(adit);
   const me = await adit.api("GET", "/api/v1/me");
-  const { url } = await adit.api("POST", `/api/v1/users/${me.id}/sign-in-links`);
+  const { url } = await adit.api("POST", `/api/v1/users/${me.id}/sign-in-links`, {});
   await other.signIn(url);
   const loaded = await other.page.evaluate(() => performance.getEntriesByType("resource").map((each) => each.name));
   const files = loaded.filter((name) => /\/ui\/(assets|theme)/.test(name));

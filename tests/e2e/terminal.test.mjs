@@ -23,7 +23,7 @@ after(async () => {
 async function signedIn() {
   const window = await browser.window(adit);
   const me = await adit.api("GET", "/api/v1/me");
-  const { url } = await adit.api("POST", `/api/v1/users/${me.id}/sign-in-links`);
+  const { url } = await adit.api("POST", `/api/v1/users/${me.id}/sign-in-links`, {});
   await window.signIn(url);
   return window;
 }

@@ -276,7 +276,7 @@ function answer(method: string, url: URL, body: Record<string, unknown>): [numbe
         200,
         {
           ok: true,
-          checked: { chunks: 214, bytes: 83100, signature: true, audit: true },
+          checked: { chunks: 214, bytes: 83100, signature: "valid", audit: "matches" },
           sentence: "Every chunk is what was recorded, the last one is signed, and the audit log holds that signature.",
         },
       ];
@@ -317,7 +317,7 @@ function answer(method: string, url: URL, body: Record<string, unknown>): [numbe
               (!q.get("q") || e.sentence.includes(q.get("q") ?? "")),
           ),
         ),
-        verified: { upTo: 9988, at: ago(300) },
+        anchored: { checkpoint: 31, at: ago(300) },
       },
     ];
   }

@@ -3,7 +3,10 @@ import type { paths } from "../generated/openapi";
 import type { Problem } from "./types";
 
 /** The gateway's API, on the console's own origin, with the session cookie. */
-export const api = createClient<paths>({ credentials: "same-origin" });
+export const api = createClient<paths>({
+  credentials: "same-origin",
+  headers: { "Content-Type": "application/json" },
+});
 
 /** A refusal of the gateway, or the lack of an answer (`offline`), as one error. */
 export class ApiError extends Error {

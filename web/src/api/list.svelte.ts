@@ -85,6 +85,18 @@ export class Paged<T> {
   }
 }
 
+/** Loads a list that is never long (machines, people, roles) to its end. */
+export async function every<T>(load: (page: { limit: number; cursor?: string }) => Promise<Page<T>>): Promise<T[]> {
+  const items: T[] = [];
+  let next: string | null | undefined;
+  do {
+    const page = await load({ limit: MAX_PAGE, ...(next ? { cursor: next } : {}) });
+    items.push(...page.items);
+    next = page.next;
+  } while (next);
+  return items;
+}
+
 const PAGE = 100;
 const MAX_PAGE = 200; // the most that the gateway gives in one page
 

@@ -53,12 +53,12 @@ class Live {
   }
 
   #announce(data: string): void {
-    const topic = topicOf(data);
-    if (topic && !this.#due.has(topic)) {
-      this.#due.set(
-        topic,
-        setTimeout(() => this.#tell(topic), GATHER_MS),
-      );
+    const kind = kindOf(data);
+    const topics = kind === "all" ? [...this.#listeners.keys()] : kind ? [kind] : [];
+    for (const topic of topics) {
+      if (this.#due.has(topic)) continue;
+      const tell = setTimeout(() => this.#tell(topic), GATHER_MS);
+      this.#due.set(topic, tell);
     }
   }
 
@@ -70,9 +70,9 @@ class Live {
 
 export const live = new Live();
 
-function topicOf(data: string): Topic | null {
+function kindOf(data: string): Topic | "all" | null {
   try {
-    return (JSON.parse(data) as { kind?: Topic }).kind ?? null;
+    return (JSON.parse(data) as { kind?: Topic | "all" }).kind ?? null;
   } catch {
     return null;
   }

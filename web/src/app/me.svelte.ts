@@ -23,7 +23,13 @@ class Account {
     }
   }
 
+  /** Whether the person may do this on at least one machine. */
   may(capability: string): boolean {
+    return this.me?.anywhere.includes(capability) ?? false;
+  }
+
+  /** Whether the person may do this everywhere: what belongs to no machine asks for that. */
+  mayEverywhere(capability: string): boolean {
     return this.me?.capabilities.includes(capability) ?? false;
   }
 

@@ -12,17 +12,21 @@ export interface Part {
   icon: Component;
   /** Any of these shows the part; a part that the caller may not use is not there. */
   needs: string[];
+  /** What it needs is needed on everything and not on some machine: it belongs to no machine. */
+  everywhere?: boolean;
 }
 
 const PARTS: Part[] = [
   { path: "/machines", name: "Machines", icon: Server, needs: ["machine:view"] },
   { path: "/sessions", name: "Sessions", icon: Captions, needs: ["terminal:spawn", "terminal:view", "session:list"] },
   { path: "/recordings", name: "Recordings", icon: CirclePlay, needs: ["recording:view"] },
-  { path: "/access", name: "Access", icon: KeyRound, needs: ["access:manage"] },
-  { path: "/audit", name: "Audit", icon: ScrollText, needs: ["audit:read"] },
+  { path: "/access", name: "Access", icon: KeyRound, needs: ["access:manage"], everywhere: true },
+  { path: "/audit", name: "Audit", icon: ScrollText, needs: ["audit:read"], everywhere: true },
 ];
 
 /** The parts of the console that the signed-in person may use. */
 export function usableParts(): Part[] {
-  return PARTS.filter((part) => part.needs.some((capability) => account.may(capability)));
+  const may = (part: Part, capability: string) =>
+    part.everywhere ? account.mayEverywhere(capability) : account.may(capability);
+  return PARTS.filter((part) => part.needs.some((capability) => may(part, capability)));
 }

@@ -5,8 +5,8 @@ export function what(session: Pick<Session, "kind" | "command">): string {
   return session.kind === "exec" ? session.command.join(" ") : "shell";
 }
 
+const STATE_WORDS: Record<string, string> = { detached: "nobody here", reconnecting: "machine away" };
+
 export function stateWord(state: Session["state"]): string {
-  return { opening: "opening", live: "live", detached: "nobody here", reconnecting: "machine away", ended: "ended" }[
-    state
-  ];
+  return STATE_WORDS[state] ?? state;
 }

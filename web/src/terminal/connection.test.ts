@@ -269,6 +269,27 @@ test("the end says why, and nothing is tried again", async () => {
   expect(sockets).toHaveLength(1);
 });
 
+test("a refusal that passes by itself is tried again", async () => {
+  const { connection, last, sockets, status } = setUp("control", { session: "s1" });
+  connection.start();
+  await vi.advanceTimersByTimeAsync(0);
+  last().open();
+  last().say({ case: "ended", value: { code: "target.offline", sentence: "The machine is offline." } });
+  last().onclose?.({ code: 1011, reason: "target.offline" });
+  expect(status().kind).toBe("reconnecting");
+  await vi.advanceTimersByTimeAsync(100);
+  expect(sockets).toHaveLength(2);
+});
+
+test("a machine that is offline opens no shell later by itself", async () => {
+  const { connection, last, status } = setUp();
+  connection.start();
+  await vi.advanceTimersByTimeAsync(0);
+  last().open();
+  last().say({ case: "ended", value: { code: "target.offline", sentence: "The machine is offline." } });
+  expect(status()).toMatchObject({ kind: "ended", ending: { sentence: "The machine is offline." } });
+});
+
 // TERM-4
 test("a close for good ends the session, another brings it back", async () => {
   for (const [code, kind] of [

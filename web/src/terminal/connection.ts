@@ -219,7 +219,8 @@ export class Connection {
         this.#screen.notice(message.value.code, message.value.sentence);
         break;
       case "ended":
-        this.#finish(endingOf(message.value));
+        // The close that follows brings a new attempt.
+        if (!isPassing(message.value.code, this.#target)) this.#finish(endingOf(message.value));
         break;
       case "pong":
         this.#ponged(message.value.nonce);
@@ -312,7 +313,8 @@ export class Connection {
     this.#drop(code);
     if (this.#ended) return;
     const final = FINAL_CLOSES.get(code);
-    if (final) this.#finish({ code: final.code, sentence: reason || final.sentence });
+    if (final && !isPassing(reason, this.#target))
+      this.#finish({ code: reason || final.code, sentence: final.sentence });
     else this.#lost(LOST_SENTENCES.get(code) ?? "The connection to the gateway was lost.");
   }
 
@@ -359,6 +361,11 @@ export class Connection {
   }
 }
 
+/** Whether a refusal passes by itself: the session may well be there in a moment. */
+export function isPassing(code: string, target: Target): boolean {
+  return PASSING_CODES.has(code) || (code === "target.offline" && "session" in target);
+}
+
 function endingOf(ended: Ended): Ending {
   const { code, sentence, exitStatus, signal } = ended;
   return { code, sentence, exitStatus, signal: signal || undefined };
@@ -368,6 +375,7 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length > 0 && a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 
+const PASSING_CODES = new Set(["gateway.restarting", "store.unavailable", "too_many", "auth.limited", "rate_limited"]);
 const OPEN = 1;
 const ABANDONED = 4000; // a close code of ours: the viewer gave this connection up and comes back
 const STATE_LIVE = 2;

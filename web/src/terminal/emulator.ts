@@ -29,7 +29,7 @@ export interface Emulator {
 
 const LINE_HEIGHT = 1.15;
 const SCROLLBAR_PX = 14; // the room that xterm.js keeps at the right edge
-const SMALLEST_FONT = 3; // unreadable, and still a picture of the whole screen
+const SMALLEST_FONT = 7; // smaller is unreadable; what does not fit is reached by scrolling
 const COPY_LIMIT_CHARACTERS = 100_000; // enough for a file's contents, too little to fill a clipboard manager's memory
 
 export function createEmulator(options: EmulatorOptions): Emulator {

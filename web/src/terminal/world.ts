@@ -1,5 +1,5 @@
 import { ApiError, api, take } from "../api/client";
-import { type Mode, Refused, type Target, type World } from "./connection";
+import { isPassing, type Mode, Refused, type Target, type World } from "./connection";
 
 /** The browser's own network, clock and dice. */
 export const browserWorld: World = {
@@ -8,7 +8,9 @@ export const browserWorld: World = {
     try {
       return await take(api.POST("/api/v1/tickets", { body }));
     } catch (error) {
-      if (error instanceof ApiError && isFinal(error.status)) throw new Refused(error.code, error.message);
+      // A code of `http.…` is a proxy's answer while the gateway is away.
+      const said = error instanceof ApiError && error.status >= 400 && !error.code.startsWith("http.");
+      if (said && !isPassing(error.code, target)) throw new Refused(error.code, error.message);
       throw error;
     }
   },
@@ -16,11 +18,6 @@ export const browserWorld: World = {
   now: () => performance.now(),
   random: () => Math.random(),
 };
-
-/** Refusals that asking again can't change; a busy, restarting or absent gateway is asked again. */
-function isFinal(status: number): boolean {
-  return status >= 400 && status < 500 && status !== 408 && status !== 429;
-}
 
 /** The ticket names the gateway's address as it knows it; the page stays on the origin it came from. */
 function sameOrigin(url: string): string {
