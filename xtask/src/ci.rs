@@ -76,7 +76,8 @@ fn tests(workspace: &Workspace, adit: &Path) -> Result<Vec<Step>> {
     ];
     let scripts = browser_tests(&workspace.root.join("tests/e2e"))?;
     if !scripts.is_empty() {
-        let mut browser = workspace.command("node", &["--test", "--test-concurrency=1"]);
+        let mut browser =
+            workspace.command("node", &["--test", "--test-concurrency=1", "--test-timeout=300000"]);
         browser.args(scripts).env("ADIT_BIN", adit);
         steps.push(step("browser tests", [browser]));
     }

@@ -5,6 +5,7 @@ mod layers;
 mod promises;
 mod references;
 mod source;
+mod twins;
 mod words;
 
 use std::fmt;
@@ -74,6 +75,7 @@ fn violations(workspace: &Workspace) -> Result<Vec<Violation>> {
     violations.extend(ceilings::check(&files, &exceptions)?);
     violations.extend(promises::check(&files));
     violations.extend(references::check(&files));
+    violations.extend(twins::check(&files));
     for file in &files {
         violations.extend(words::check(file)?);
     }
