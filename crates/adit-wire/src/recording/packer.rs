@@ -5,36 +5,46 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::chunk::Codec;
 
-/// The zstd level. Chosen: the recorder runs beside every byte of bulk output, and levels above cost more time than they save bytes.
+/// The zstd level of ordinary bodies. Chosen: levels above cost more time than they save bytes.
 const LEVEL: i32 = 1;
+
+/// The zstd level of a flood. Measured on lines of random letters: 2900 MB/s against 940 at level 1, for files 1.6 times as long.
+const FLOOD_LEVEL: i32 = -1;
+
+/// Bodies from this length on belong to a flood, whose every byte takes time from the terminal. Chosen: no person makes a chunk this long.
+const FLOOD_BYTES: usize = 128 * 1024;
 
 /// Bodies below this are stored plain: a frame's own overhead eats the gain.
 const WORTH_BYTES: usize = 64;
 
 /// Compresses chunk bodies; a gateway's recorder keeps one and lends it to every writer.
 pub struct Packer {
-    compressor: Compressor<'static>,
+    ordinary: Compressor<'static>,
+    flood: Compressor<'static>,
     scratch: Vec<u8>,
 }
 
 impl Packer {
-    /// Makes the compressor's tables.
+    /// Makes the compressors' tables.
     ///
     /// # Panics
     /// When there is no memory for them.
     pub fn new() -> Self {
-        let compressor = Compressor::new(LEVEL).expect("a compressor needs nothing but memory");
-        Self { compressor, scratch: Vec::new() }
+        let compressor =
+            |level| Compressor::new(level).expect("a compressor needs nothing but memory");
+        Self { ordinary: compressor(LEVEL), flood: compressor(FLOOD_LEVEL), scratch: Vec::new() }
     }
 
     /// Gives the body as it is stored: compressed where that is shorter.
     pub(super) fn pack<'a>(&'a mut self, raw: &'a [u8]) -> (Codec, &'a [u8]) {
-        if raw.len() < WORTH_BYTES {
-            return (Codec::Plain, raw);
-        }
+        let compressor = match raw.len() {
+            0..WORTH_BYTES => return (Codec::Plain, raw),
+            WORTH_BYTES..FLOOD_BYTES => &mut self.ordinary,
+            _ => &mut self.flood,
+        };
         self.scratch.clear();
         self.scratch.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        match self.compressor.compress_to_buffer(raw, &mut self.scratch) {
+        match compressor.compress_to_buffer(raw, &mut self.scratch) {
             Ok(_) if self.scratch.len() < raw.len() => (Codec::Zstd, &self.scratch),
             _ => (Codec::Plain, raw),
         }
