@@ -207,7 +207,6 @@ impl<S: Socket> Connection<S> {
             self.wants_room = false;
             return Poll::Ready(Ok(Event::Room));
         }
-        self.wants_room = !self.has_room();
         if let Poll::Ready(read) = self.poll_read(cx) {
             return Poll::Ready(read.map(Event::Frame));
         }
@@ -269,6 +268,7 @@ impl<S: Socket> Connection<S> {
     fn push(&mut self, message: Bytes) -> Result<(), LinkError> {
         self.queued_bytes += message.len();
         self.queue.push_back(message);
+        self.wants_room |= !self.has_room();
         if self.queued_bytes > OVERRUN {
             return Err(LinkError::Overrun);
         }
