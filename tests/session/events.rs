@@ -4,8 +4,8 @@ use std::future::Future;
 
 use adit_session::{
     BAD_RUN_MAX, Capabilities, Capability, EndReason, Event, EventLost, Events, IssueError,
-    MachineSecret, MessageType, NonceHistory, NonceLimits, Refusal, SessionToken, TokenRefusal,
-    seal,
+    MachineSecret, MessageType, NonceHistory, NonceLimits, Refusal, Remembered, SessionToken,
+    TokenRefusal, seal,
 };
 
 use super::*;
@@ -167,12 +167,15 @@ async fn a_service_keeps_the_nonces_of_a_machine_where_it_is_told() {
     let limits = NonceLimits::from_settings(&settings());
     let file = adit_session::NonceFile::create(&path, adit_session::Durability::Process).unwrap();
     let before = World::new();
-    before.service.keep_nonces(MACHINE, NonceHistory::with_log(limits, Box::new(file), []));
+    before.service.keep_nonces(
+        MACHINE,
+        NonceHistory::with_log(limits, Box::new(file), Remembered::default()),
+    );
     assert_eq!(before.check(&message).await.reason, None);
 
     let found = adit_session::NonceFile::open(&path, adit_session::Durability::Process).unwrap();
     let after = World::new();
-    let history = NonceHistory::with_log(limits, Box::new(found.file) as Box<_>, found.kept);
+    let history = NonceHistory::with_log(limits, Box::new(found.file) as Box<_>, found.remembered);
     after.service.keep_nonces(MACHINE, history);
     assert_eq!(after.check(&message).await.reason, Some(Refusal::Replayed));
 }

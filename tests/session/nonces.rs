@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use adit_session::{
     Durability, MessageType, NonceFile, NonceHistory, NonceLimits, NonceLog, Opener, Receiver,
-    Recovered, Refusal, SealError, SpentNonce, seal,
+    Recovered, Refusal, Remembered, SealError, SpentNonce, seal,
 };
+use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
@@ -157,7 +158,7 @@ impl Folder {
 
     fn create(&self, durability: Durability) -> Opener<NonceFile> {
         let file = NonceFile::create(&self.path(), durability).unwrap();
-        opener_with(NonceHistory::with_log(limits(10_000), file, []))
+        opener_with(NonceHistory::with_log(limits(10_000), file, Remembered::default()))
     }
 
     fn open(&self, durability: Durability) -> Recovered {
@@ -167,7 +168,7 @@ impl Folder {
 
 fn recovered(recovered: Recovered) -> Opener<NonceFile> {
     let closed = recovered.incomplete;
-    let history = NonceHistory::with_log(limits(10_000), recovered.file, recovered.kept);
+    let history = NonceHistory::with_log(limits(10_000), recovered.file, recovered.remembered);
     opener_with(if closed { history.closed_at_first(now()) } else { history })
 }
 
@@ -205,7 +206,7 @@ fn a_torn_end_of_the_file_loses_nothing_that_was_accepted() {
     for end in whole.len()..longer.len() {
         fs::write(folder.path(), &longer[..end]).unwrap();
         let found = folder.open(Durability::Process);
-        assert_eq!((found.kept.len(), found.incomplete), (2, false));
+        assert_eq!((found.remembered.nonces.len(), found.incomplete), (2, false));
     }
 }
 
@@ -233,7 +234,7 @@ fn a_damaged_or_missing_file_refuses_until_nothing_old_can_come() {
         }
         let found = folder.open(Durability::Process);
         assert!(found.incomplete);
-        let mut after = recovered(Recovered { kept: Vec::new(), ..found });
+        let mut after = recovered(Recovered { remembered: Remembered::default(), ..found });
         assert_eq!(
             after.open(None, message.as_bytes(), now()).unwrap_err(),
             Refusal::NonceHistoryClosed
@@ -268,11 +269,29 @@ fn the_file_is_made_short_and_still_knows_what_counts() {
         last = sealed_at(SESSION, at).unwrap();
         assert!(opener.open(None, last.as_bytes(), at).is_ok());
     }
-    let records = (fs::metadata(folder.path()).unwrap().len() - 52) / 44;
+    let records = (fs::metadata(folder.path()).unwrap().len() - 64) / 44;
     assert!(records < 6000, "{records}");
     std::mem::forget(opener);
     let mut after = recovered(folder.open(Durability::Process));
     assert_eq!(after.open(None, last.as_bytes(), at).unwrap_err(), Refusal::Replayed);
+}
+
+// TOK-13
+#[test]
+fn a_clock_that_is_set_back_after_a_restart_opens_nothing_a_second_time() {
+    let folder = Folder::new();
+    let mut before = folder.create(Durability::Process);
+    let message = sealed_at(SESSION, now()).unwrap();
+    assert!(before.open(None, message.as_bytes(), now()).is_ok());
+    let mut later = now() + Duration::from_secs(90);
+    for _ in 0..4200 {
+        assert_eq!(open(&mut before, later, later), None);
+        later += Duration::from_millis(100);
+    }
+    std::mem::forget(before);
+    let mut after = recovered(folder.open(Durability::Process));
+    let refused = after.open(None, message.as_bytes(), now()).unwrap_err();
+    assert_eq!(refused, Refusal::NonceHistoryClosed);
 }
 
 // SES-26
@@ -295,7 +314,7 @@ impl NonceLog for BrokenLog {
         Err(std::io::Error::other("no space"))
     }
 
-    fn compact(&mut self, _: &mut dyn Iterator<Item = SpentNonce>) -> std::io::Result<()> {
+    fn compact(&mut self, _: &Remembered) -> std::io::Result<()> {
         Err(std::io::Error::other("no space"))
     }
 }
@@ -303,7 +322,67 @@ impl NonceLog for BrokenLog {
 // SES-6, TOK-13
 #[test]
 fn a_nonce_that_cannot_be_written_is_a_refusal() {
-    let mut opener = opener_with(NonceHistory::with_log(limits(100), BrokenLog, []));
+    let mut opener =
+        opener_with(NonceHistory::with_log(limits(100), BrokenLog, Remembered::default()));
     assert_eq!(open(&mut opener, now(), now()), Some(Refusal::NonceHistoryUnavailable));
     assert!(opener.history().is_empty());
+}
+
+/// One thing that happens to a receiver.
+#[derive(Debug, Clone)]
+enum Step {
+    /// The clock goes on, or is set back.
+    Clock { forward_ms: u64, back_ms: u64 },
+    /// A message comes whose sender's clock is off by so much.
+    Fresh { ahead_ms: i64 },
+    /// A message that came before comes again.
+    Again { which: prop::sample::Index },
+    /// The receiver is killed and started again.
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0u64..40_000, prop_oneof![9 => Just(0u64), 1 => 0u64..200_000])
+            .prop_map(|(forward_ms, back_ms)| Step::Clock { forward_ms, back_ms }),
+        4 => (-70_000i64..70_000).prop_map(|ahead_ms| Step::Fresh { ahead_ms }),
+        4 => any::<prop::sample::Index>().prop_map(|which| Step::Again { which }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    // SES-6, TOK-01, TOK-13
+    #[test]
+    fn whatever_happens_no_message_is_accepted_twice(steps in prop::collection::vec(step(), 1..80)) {
+        let folder = Folder::new();
+        let (mut opener, mut at) = (folder.create(Durability::Process), now());
+        let mut sent: Vec<(String, u32)> = Vec::new();
+        for step in steps {
+            let which = match step {
+                Step::Clock { forward_ms, back_ms } => {
+                    at = at + Duration::from_millis(forward_ms) - Duration::from_millis(back_ms);
+                    continue;
+                }
+                Step::Restart => {
+                    std::mem::forget(opener);
+                    opener = recovered(folder.open(Durability::Process));
+                    continue;
+                }
+                Step::Again { .. } if sent.is_empty() => continue,
+                Step::Again { which } => which.index(sent.len()),
+                Step::Fresh { ahead_ms } => {
+                    let ahead = Duration::from_millis(ahead_ms.unsigned_abs());
+                    let made = if ahead_ms < 0 { at - ahead } else { at + ahead };
+                    sent.push((sealed_at(SESSION, made).unwrap(), 0));
+                    sent.len() - 1
+                }
+            };
+            let (message, accepted) = &mut sent[which];
+            *accepted += u32::from(opener.open(None, message.as_bytes(), at).is_ok());
+            prop_assert!(*accepted <= 1);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What the session core tells the audit log; nothing here holds a secret, a key or a payload.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
@@ -117,12 +118,12 @@ pub struct EventLost;
 
 /// Keeps the last 10,000 events in memory.
 #[derive(Debug, Default)]
-pub struct MemoryEvents(Mutex<Vec<Event>>);
+pub struct MemoryEvents(Mutex<VecDeque<Event>>);
 
 impl MemoryEvents {
     /// Gives the events so far and forgets them.
     pub fn take(&self) -> Vec<Event> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 }
 
@@ -130,9 +131,9 @@ impl Events for MemoryEvents {
     async fn record(&self, event: Event) -> Result<(), EventLost> {
         let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if events.len() >= MEMORY_EVENTS_MAX {
-            events.remove(0);
+            events.pop_front();
         }
-        events.push(event);
+        events.push_back(event);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! their messages in a JSON form that other languages write too, and limits how much may come in. It reads no clock, keeps no table and knows
 //! no user by itself: [`AccessCheck`], [`Clock`], [`Store`] and [`Events`] are traits, each with an implementation in memory.
 //!
-//! # Issue and validate
+//! # Issue
 //!
 //! ```
 //! use adit_session::*;
@@ -18,18 +18,50 @@
 //!
 //! // In earnest: Settings::from_lookup(|name| std::env::var(name).ok())?
 //! let settings = Settings::new(SecretKey::generate()?);
-//! let service = SessionService::new(settings, access, SystemClock, MemoryStore::default(), MemoryEvents::default());
+//! let (store, events) = (MemoryStore::default(), MemoryEvents::default());
+//! let service = SessionService::new(settings, access, SystemClock, store, events);
 //!
 //! let token = service.issue_session_token(alice, db_1, Capabilities::default()).await?;
-//! let valid = service.validate_session_token(&token).await?;
+//! assert_eq!(token.expires_at - token.issued_at, 300);
+//!
+//! // Nobody gave Bob anything: nothing is made, and the refusal is an event.
+//! let bob = Uuid::from_u128(9);
+//! let refused = service.issue_session_token(bob, db_1, Capabilities::default()).await;
+//! assert_eq!(refused, Err(IssueError::Access(AccessRefusal::InactiveUser)));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Validate
+//!
+//! ```
+//! use adit_session::*;
+//! # use uuid::Uuid;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (alice, db_1) = (Uuid::from_u128(1), Uuid::from_u128(2));
+//! # let access = MemoryAccess::default();
+//! # access.grant(alice, db_1, Capabilities::default());
+//! # let settings = Settings::new(SecretKey::generate()?);
+//! # let (store, events) = (MemoryStore::default(), MemoryEvents::default());
+//! # let service = SessionService::new(settings, access, SystemClock, store, events);
+//! # let json = service.issue_session_token(alice, db_1, Capabilities::default()).await?.to_json();
+//! let valid = service.validate_session_token_json(json.as_bytes()).await?;
 //! assert_eq!(valid.session.user_id, alice);
+//! let session = valid.session.session_id;
 //!
 //! // At every use: what may this session do, now?
-//! assert!(service.check_capability(token.session_id, &Capability::INPUT).await.is_ok());
-//! assert!(service.check_capability(token.session_id, &Capability::EXEC).await.is_err());
+//! assert!(service.check_capability(session, &Capability::INPUT).await.is_ok());
+//! assert!(service.check_capability(session, &Capability::EXEC).await.is_err());
 //!
-//! service.end_session(token.session_id, EndReason::Ended).await?;
-//! assert_eq!(service.validate_session_token(&token).await, Err(TokenRefusal::NotLive));
+//! let forged = json.replace("input", "exec");
+//! let refused = service.validate_session_token_json(forged.as_bytes()).await;
+//! assert_eq!(refused, Err(TokenRefusal::BadSignature));
+//!
+//! service.end_session(session, EndReason::Ended).await?;
+//! let refused = service.validate_session_token_json(json.as_bytes()).await;
+//! assert_eq!(refused, Err(TokenRefusal::NotLive));
 //! # Ok(())
 //! # }
 //! ```
@@ -85,6 +117,7 @@
 //! # }
 //! ```
 //!
+//! A program that has a [`SessionService`] calls [`SessionService::receive_secure_message`] instead, which checks the session as well.
 //! [`NonceFile`] keeps the nonces of a machine beyond the end of the process.
 //!
 //! # Rate limits
@@ -163,7 +196,7 @@ pub use message::{
 };
 pub use nonce_file::{Durability, NonceFile, Recovered};
 pub use nonces::{
-    JSON_SESSIONS_PER_MACHINE, NoLog, NonceHistory, NonceLimits, NonceLog, SpentNonce,
+    JSON_SESSIONS_PER_MACHINE, NoLog, NonceHistory, NonceLimits, NonceLog, Remembered, SpentNonce,
 };
 pub use opener::{BAD_RUN_MAX, BadRun, Opener};
 pub use refusal::{Fault, Refusal, Validation};

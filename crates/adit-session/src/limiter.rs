@@ -155,6 +155,8 @@ impl Share {
 }
 
 /// Forgets who is at rest when there are too many; they lose nothing by it.
+///
+/// Those who are not at rest are as many as have live sessions, which the store bounds.
 fn make_room<T>(entries: &mut HashMap<Uuid, T>, newcomer: Uuid, at_rest: impl Fn(&T) -> bool) {
     if entries.len() >= ENTRIES_MAX && !entries.contains_key(&newcomer) {
         entries.retain(|_, entry| !at_rest(entry));

@@ -1,7 +1,7 @@
 //! A nonce history in a file, so that a receiver which is killed and started again refuses what it accepted before.
 //!
-//! `[magic 16][boot id 36]` and then, for each nonce, `[nonce 16][session 16][until ms u64 BE][check 4]`;
-//! the check is the beginning of the SHA-256 of the 40 bytes before it.
+//! `[magic 16][boot id 36][forgotten until ms u64 BE][check 4]` and then, for each nonce, `[nonce 16][session 16][until ms u64 BE][check 4]`.
+//! A check is the beginning of the SHA-256 of what stands before it, without the boot id.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use uuid::Uuid;
 
-use crate::nonces::{NonceLog, SpentNonce};
+use crate::nonces::{NonceLog, Remembered, SpentNonce};
 
 /// What a nonce in the file survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct NonceFile {
 pub struct Recovered {
     /// The file, ready for more.
     pub file: NonceFile,
-    /// The nonces in it.
-    pub kept: Vec<SpentNonce>,
+    /// What is in it.
+    pub remembered: Remembered,
     /// Whether nonces may be missing; the history must then be [`closed_at_first`](crate::NonceHistory::closed_at_first).
     pub incomplete: bool,
 }
@@ -50,7 +50,7 @@ impl NonceFile {
     pub fn create(path: &Path, durability: Durability) -> io::Result<Self> {
         let boot_id = boot_id();
         let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(&header(&boot_id))?;
+        file.write_all(&header(&boot_id, 0))?;
         file.sync_all()?;
         sync_folder(path)?;
         Ok(Self { path: path.to_owned(), file, durability, boot_id })
@@ -70,14 +70,13 @@ impl NonceFile {
             Err(error) => return Err(error),
         }
         let boot_id = boot_id();
-        let (kept, damaged) = read(&bytes);
-        let same_start =
-            bytes.get(MAGIC.len()..HEADER_BYTES) == Some(&boot_id[..]) && boot_id != UNKNOWN_BOOT;
+        let (remembered, damaged) = read(&bytes);
+        let same_start = bytes.get(16..52) == Some(&boot_id[..]) && boot_id != UNKNOWN_BOOT;
         let incomplete = damaged || (durability == Durability::Process && !same_start);
-        let file = replace(path, &boot_id, &mut kept.iter().copied())?;
+        let file = replace(path, &boot_id, &remembered)?;
         Ok(Recovered {
             file: Self { path: path.to_owned(), file, durability, boot_id },
-            kept,
+            remembered,
             incomplete,
         })
     }
@@ -92,7 +91,7 @@ impl NonceLog for NonceFile {
         }
     }
 
-    fn compact(&mut self, remembered: &mut dyn Iterator<Item = SpentNonce>) -> io::Result<()> {
+    fn compact(&mut self, remembered: &Remembered) -> io::Result<()> {
         self.file = replace(&self.path, &self.boot_id, remembered)?;
         Ok(())
     }
@@ -102,7 +101,7 @@ impl NonceLog for NonceFile {
 fn replace(
     path: &Path,
     boot_id: &[u8; BOOT_ID_BYTES],
-    kept: &mut dyn Iterator<Item = SpentNonce>,
+    remembered: &Remembered,
 ) -> io::Result<File> {
     let beside = path.with_extension("new");
     match fs::remove_file(&beside) {
@@ -110,10 +109,8 @@ fn replace(
         _ => {}
     }
     let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&beside)?;
-    let mut bytes = header(boot_id);
-    for spent in kept {
-        bytes.extend_from_slice(&record(&spent));
-    }
+    let mut bytes = header(boot_id, remembered.forgotten_until_ms);
+    remembered.nonces.iter().for_each(|spent| bytes.extend_from_slice(&record(spent)));
     file.write_all(&bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -127,18 +124,25 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Reads the nonces of a file, and says whether any may be missing.
+/// Reads what a file knows, and says whether any of it may be missing.
 ///
 /// A torn record at the end is none: its message was not accepted.
-fn read(bytes: &[u8]) -> (Vec<SpentNonce>, bool) {
-    let Some(rest) = bytes.get(HEADER_BYTES..).filter(|_| bytes.starts_with(MAGIC)) else {
-        return (Vec::new(), true);
+fn read(bytes: &[u8]) -> (Remembered, bool) {
+    let Some((forgotten_until_ms, rest)) = read_header(bytes) else {
+        return (Remembered::default(), true);
     };
     let records = rest.chunks_exact(RECORD_BYTES);
     let count = records.len();
-    let kept: Vec<_> = records.filter_map(parse).collect();
-    let damaged = kept.len() < count || bytes.len() as u64 >= FILE_BYTES_MAX;
-    (kept, damaged)
+    let nonces: Vec<_> = records.filter_map(parse).collect();
+    let damaged = nonces.len() < count || bytes.len() as u64 >= FILE_BYTES_MAX;
+    (Remembered { nonces, forgotten_until_ms }, damaged)
+}
+
+fn read_header(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (head, rest) = bytes.split_at_checked(HEADER_BYTES)?;
+    let boot_id = head.get(16..52)?.try_into().ok()?;
+    let forgotten_until_ms = u64::from_be_bytes(head.get(52..60)?.try_into().ok()?);
+    (header(boot_id, forgotten_until_ms) == head).then_some((forgotten_until_ms, rest))
 }
 
 fn record(spent: &SpentNonce) -> [u8; RECORD_BYTES] {
@@ -159,8 +163,10 @@ fn parse(bytes: &[u8]) -> Option<SpentNonce> {
     (record(&spent)[..] == *bytes).then_some(spent)
 }
 
-fn header(boot_id: &[u8; BOOT_ID_BYTES]) -> Vec<u8> {
-    [&MAGIC[..], boot_id].concat()
+fn header(boot_id: &[u8; BOOT_ID_BYTES], forgotten_until_ms: u64) -> Vec<u8> {
+    let until = forgotten_until_ms.to_be_bytes();
+    let check = digest::digest(&digest::SHA256, &[&MAGIC[..], &until].concat());
+    [&MAGIC[..], boot_id, &until, &check.as_ref()[..4]].concat()
 }
 
 /// Names this start of the host; where there is no such name every start counts as another.
@@ -172,7 +178,7 @@ fn boot_id() -> [u8; BOOT_ID_BYTES] {
 const MAGIC: &[u8; 16] = b"adit nonces v1\n\n";
 const BOOT_ID_BYTES: usize = 36;
 const UNKNOWN_BOOT: [u8; BOOT_ID_BYTES] = [b'-'; BOOT_ID_BYTES];
-const HEADER_BYTES: usize = MAGIC.len() + BOOT_ID_BYTES;
+const HEADER_BYTES: usize = 64;
 const RECORD_BYTES: usize = 44;
 /// Chosen: three times the largest history; a longer file is damaged.
 const FILE_BYTES_MAX: u64 = 6_000_000 * RECORD_BYTES as u64;

@@ -21,6 +21,15 @@ pub struct SpentNonce {
     pub until_ms: u64,
 }
 
+/// All that a history knows.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Nonces that must not come again.
+    pub nonces: Vec<SpentNonce>,
+    /// Messages that would have been accepted at most until this moment are refused: their nonces are forgotten.
+    pub forgotten_until_ms: u64,
+}
+
 /// Keeps spent nonces beyond the end of the process.
 pub trait NonceLog: Send {
     /// Makes a nonce durable; its message is accepted only after that.
@@ -33,7 +42,7 @@ pub trait NonceLog: Send {
     ///
     /// # Errors
     /// It could not be written.
-    fn compact(&mut self, remembered: &mut dyn Iterator<Item = SpentNonce>) -> io::Result<()>;
+    fn compact(&mut self, remembered: &Remembered) -> io::Result<()>;
 }
 
 /// A log that keeps nothing: for tests, and for a receiver that starts with [`NonceHistory::closed_at_first`].
@@ -45,7 +54,7 @@ impl NonceLog for NoLog {
         Ok(())
     }
 
-    fn compact(&mut self, _: &mut dyn Iterator<Item = SpentNonce>) -> io::Result<()> {
+    fn compact(&mut self, _: &Remembered) -> io::Result<()> {
         Ok(())
     }
 }
@@ -55,7 +64,7 @@ impl<L: NonceLog + ?Sized> NonceLog for Box<L> {
         (**self).append(spent)
     }
 
-    fn compact(&mut self, remembered: &mut dyn Iterator<Item = SpentNonce>) -> io::Result<()> {
+    fn compact(&mut self, remembered: &Remembered) -> io::Result<()> {
         (**self).compact(remembered)
     }
 }
@@ -102,29 +111,23 @@ pub struct NonceHistory<L = NoLog> {
 impl NonceHistory<NoLog> {
     /// Makes an empty history that lives as long as the process.
     pub fn new(limits: NonceLimits) -> Self {
-        Self::with_log(limits, NoLog, [])
+        Self::with_log(limits, NoLog, Remembered::default())
     }
 }
 
 impl<L: NonceLog> NonceHistory<L> {
     /// Makes a history of what a log kept.
-    pub fn with_log(
-        limits: NonceLimits,
-        log: L,
-        kept: impl IntoIterator<Item = SpentNonce>,
-    ) -> Self {
+    pub fn with_log(limits: NonceLimits, log: L, remembered: Remembered) -> Self {
         let mut history = Self {
             limits,
             spent: HashMap::new(),
             forgotten_in: BTreeMap::new(),
             sessions: Vec::new(),
-            floor_ms: 0,
+            floor_ms: remembered.forgotten_until_ms,
             log,
             appended: 0,
         };
-        for spent in kept {
-            history.remember(&spent);
-        }
+        remembered.nonces.iter().for_each(|spent| history.remember(spent));
         history
     }
 
@@ -132,7 +135,7 @@ impl<L: NonceLog> NonceHistory<L> {
     ///
     /// Such a message was stamped at most one skew ahead of the clock, so messages are refused for about one skew.
     pub fn closed_at_first(mut self, now: SystemTime) -> Self {
-        self.floor_ms = unix_ms(now + 2 * self.limits.skew) + 1;
+        self.floor_ms = self.floor_ms.max(unix_ms(now + 2 * self.limits.skew) + 1);
         self
     }
 
@@ -224,18 +227,21 @@ impl<L: NonceLog> NonceHistory<L> {
         }
     }
 
+    fn remembered(&self) -> Remembered {
+        let nonces = self.forgotten_in.iter().flat_map(|(second, nonces)| {
+            nonces.iter().map(move |nonce| SpentNonce {
+                nonce: nonce.to_be_bytes(),
+                session_id: self.spent[nonce],
+                until_ms: second * 1000,
+            })
+        });
+        Remembered { nonces: nonces.collect(), forgotten_until_ms: self.floor_ms }
+    }
+
     fn write(&mut self, spent: &SpentNonce) -> io::Result<()> {
         if self.appended > COMPACT_AFTER.max(2 * self.spent.len()) {
-            let spent = &self.spent;
-            let mut remembered = self.forgotten_in.iter().flat_map(|(second, nonces)| {
-                let until_ms = second * 1000;
-                nonces.iter().map(move |nonce| SpentNonce {
-                    nonce: nonce.to_be_bytes(),
-                    session_id: spent[nonce],
-                    until_ms,
-                })
-            });
-            self.log.compact(&mut remembered)?;
+            let remembered = self.remembered();
+            self.log.compact(&remembered)?;
             self.appended = 0;
         }
         self.log.append(spent)?;

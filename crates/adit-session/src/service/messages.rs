@@ -13,7 +13,7 @@ use crate::doctor::Counts;
 use crate::event::{Event, Events, MessageFacts};
 use crate::limiter::Source;
 use crate::message::{self, Draft, Expected, MessageType, Receiver, SealError, SecureMessage};
-use crate::nonces::{NoLog, NonceHistory, NonceLimits, NonceLog};
+use crate::nonces::{NoLog, NonceHistory, NonceLimits, NonceLog, Remembered};
 use crate::opener::BadRun;
 use crate::refusal::{Refusal, Validation};
 use crate::secret::MachineSecret;
@@ -48,7 +48,7 @@ impl Received {
             Arc::new(Mutex::new(NonceHistory::with_log(
                 limits,
                 Box::new(NoLog) as Box<dyn NonceLog>,
-                [],
+                Remembered::default(),
             )))
         };
         Ok(Arc::clone(self.histories.entry(machine).or_insert_with(made)))
