@@ -180,6 +180,45 @@ async fn a_service_keeps_the_nonces_of_a_machine_where_it_is_told() {
     assert_eq!(after.check(&message).await.reason, Some(Refusal::Replayed));
 }
 
+// TOK-01
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_copies_at_the_same_moment_one_is_accepted() {
+    let world = Arc::new(World::new());
+    for _ in 0..50 {
+        let message = sealed("{}");
+        let copies: Vec<_> = (0..8)
+            .map(|_| {
+                let (world, message) = (Arc::clone(&world), message.clone());
+                tokio::spawn(async move { world.check(&message).await.valid })
+            })
+            .collect();
+        let mut accepted = 0;
+        for copy in copies {
+            accepted += u32::from(copy.await.unwrap());
+        }
+        assert_eq!(accepted, 1);
+    }
+}
+
+// SES-14, SES-16
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_ends_at_the_same_moment_one_is_audited() {
+    let world = Arc::new(World::new());
+    let token = session(&world).await;
+    let ends: Vec<_> = (0..16)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                world.service.end_session(token.session_id, EndReason::Killed).await
+            })
+        })
+        .collect();
+    for end in ends {
+        end.await.unwrap().unwrap();
+    }
+    assert_eq!(world.names(), ["terminal_session_end"]);
+}
+
 struct NoEvents;
 
 impl Events for NoEvents {
