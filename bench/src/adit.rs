@@ -11,12 +11,9 @@ use serde_json::Value;
 use crate::pty::Client;
 use crate::viewer::Viewer;
 
-/// Limits that a measurement would meet and a person does not, raised for it.
-const LIMITS: &[(&str, &str)] = &[
-    ("RATE_LIMIT_TOKENS", "1000000"),
-    ("RATE_LIMIT_BURST", "1000000"),
-    ("ADIT_SESSIONS_PER_USER", "5000"),
-];
+/// Limits that a measurement meets and a person does not, raised for it.
+const SETTINGS: &str =
+    "[session]\nrate_limit_tokens = 1_000_000\nrate_limit_burst = 1_000_000\nper_user = 5000\n";
 
 /// A running gateway and agent; they end with this value.
 pub struct Adit {
@@ -30,10 +27,11 @@ pub struct Adit {
 impl Adit {
     /// Starts it on free ports and waits until everything answers.
     pub fn start(program: &Path, data: &Path) -> Result<Self> {
+        std::fs::create_dir(data)?;
+        std::fs::write(data.join("adit.toml"), SETTINGS)?;
         let mut up = Command::new(program)
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
-            .envs(LIMITS.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
