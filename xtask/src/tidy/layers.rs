@@ -20,7 +20,9 @@ const PROTOCOLS: &[&str] = &["axum", "http", "hyper", "kube", "russh", "sqlx", "
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
 const MECHANISM_UP: &[&str] =
     &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link"];
-const PLANE: &[&str] = &["adit-domain", "adit-wire", "adit-session", "adit-link", "adit-core"];
+/// Planes read lists by the store's named methods; what holds SQL is the store alone.
+const PLANE: &[&str] =
+    &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link", "adit-core"];
 const EDGE: &[&str] = &["adit-domain", "adit-wire", "adit-link"];
 const SHIPPED: &[&str] = &[
     "adit-agent",
