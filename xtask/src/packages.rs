@@ -82,8 +82,8 @@ pub fn install_missing(parts: &[Part]) -> Result<()> {
     command::run(apt_get(elevate, &install).args(&packages))
 }
 
-/// Installs a cargo subcommand from its locked source where it is not there yet.
-pub fn install_cargo_tool(subcommand: &str) -> Result<()> {
+/// Installs a cargo subcommand of a version that this Rust builds, where none is there yet.
+pub fn install_cargo_tool(subcommand: &str, version: &str) -> Result<()> {
     if command::succeeds(Command::new("cargo").args([subcommand, "--version"])) {
         return Ok(());
     }
@@ -91,7 +91,7 @@ pub fn install_cargo_tool(subcommand: &str) -> Result<()> {
     command::run(Command::new("cargo").args([
         "install",
         "--locked",
-        &format!("cargo-{subcommand}"),
+        &format!("cargo-{subcommand}@{version}"),
     ]))
 }
 

@@ -11,8 +11,8 @@ const NPM_FOLDERS: &[&str] = &["web", "tests/e2e"];
 /// Installs the missing parts, each kind in one call, and runs every check and test.
 pub fn run(workspace: &Workspace) -> Result<()> {
     packages::install_missing(&[packages::BUILD, packages::TESTS].concat())?;
-    packages::install_cargo_tool("nextest")?;
-    packages::install_cargo_tool("deny")?;
+    packages::install_cargo_tool("nextest", "0.9.143")?;
+    packages::install_cargo_tool("deny", "0.20.2")?;
     for folder in NPM_FOLDERS {
         if workspace.root.join(folder).join("package.json").exists() {
             console::install_packages(workspace, folder)?;
