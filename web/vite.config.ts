@@ -15,5 +15,12 @@ export default defineConfig({
     rolldownOptions: { input: { index: "index.html", docs: "docs/index.html" } },
   },
   server: gateway ? { proxy: { "/api": { target: gateway }, "/ws": { target: gateway, ws: true } } } : {},
+  // The policy that the built console lives under; `style-src-attr` is for the cells that xterm.js draws without WebGL.
+  preview: {
+    headers: {
+      "Content-Security-Policy":
+        "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    },
+  },
   test: { include: ["src/**/*.test.ts"] },
 });

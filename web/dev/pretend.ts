@@ -2,8 +2,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import type { Plugin } from "vite";
+import type { Plugin, PreviewServer, ViteDevServer } from "vite";
 import { type WebSocket, WebSocketServer } from "ws";
 import { FromGatewaySchema, FromViewerSchema } from "../src/generated/adit/terminal/v1/terminal_pb.ts";
 import { decodeFrame, encodeFrame, MESSAGE, OUTPUT } from "../src/terminal/frame.ts";
@@ -36,7 +37,7 @@ const machines = labels.map((label, i) => ({
   arch: i % 3 ? "x86_64" : "aarch64",
   version: "0.1.0",
   cores: 4,
-  memoryBytes: 8 << 30,
+  memoryBytes: 8 * 2 ** 30,
   tags: { env: label.startsWith("build") ? "ci" : "prod", role: label.split("-")[0] },
   lastSeenAt: ago(i * 400),
   addedAt: ago(900000),
@@ -76,14 +77,12 @@ const liveSessions = [0, 1, 2].map((i) => session(i, i === 2 ? "detached" : "liv
 const past = Array.from({ length: 400 }, (_, i) => session(i + 3, "ended"));
 const recordings = past.slice(0, 60).map((s, i) => ({
   id: s.id,
-  session: s,
   machine: s.machine,
   principal: s.principal,
   startedAt: s.startedAt,
   lengthSeconds: 40 + i * 31,
   bytes: s.bytesOut,
   state: s.recording,
-  verified: i % 3 === 0 ? true : undefined,
 }));
 const EVENTS = [
   ["session.started", "opened a shell on"],
@@ -225,6 +224,7 @@ function answer(method: string, url: URL, body: Record<string, unknown>): [numbe
         kind: "user",
         tenant: "default",
         capabilities: ALL,
+        anywhere: ALL,
         grants: [{ role: "admin", on: "everything" }],
       },
     ];
@@ -276,7 +276,7 @@ function answer(method: string, url: URL, body: Record<string, unknown>): [numbe
         200,
         {
           ok: true,
-          checked: { chunks: 214, bytes: 83100, signature: "valid", audit: "matches" },
+          checked: { chunks: 214, bytes: 83100, signature: "held", audit: "held" },
           sentence: "Every chunk is what was recorded, the last one is signed, and the audit log holds that signature.",
         },
       ];
@@ -458,19 +458,17 @@ async function respond(request: IncomingMessage, response: ServerResponse): Prom
   );
 }
 
+function attach(server: ViteDevServer | PreviewServer): void {
+  const sockets = new WebSocketServer({ noServer: true });
+  server.httpServer?.on("upgrade", (request, socket, head) => {
+    if (request.url?.startsWith("/ws/terminal")) sockets.handleUpgrade(request, socket as Socket, head, serve);
+  });
+  server.middlewares.use((request, response, next) => {
+    if (request.url?.startsWith("/api/")) void respond(request, response);
+    else next();
+  });
+}
+
 export function pretend(): Plugin {
-  return {
-    name: "pretend-gateway",
-    apply: "serve",
-    configureServer(server) {
-      const sockets = new WebSocketServer({ noServer: true });
-      server.httpServer?.on("upgrade", (request, socket, head) => {
-        if (request.url?.startsWith("/ws/terminal")) sockets.handleUpgrade(request, socket, head, serve);
-      });
-      server.middlewares.use((request, response, next) => {
-        if (request.url?.startsWith("/api/")) void respond(request, response);
-        else next();
-      });
-    },
-  };
+  return { name: "pretend-gateway", configureServer: attach, configurePreviewServer: attach };
 }

@@ -21,6 +21,8 @@ export function mirrorStyles(): void {
 
 function mirror(element: HTMLStyleElement): void {
   element.type = "text/mirrored";
+  // The makers of the element set its type again.
+  Object.defineProperty(element, "type", { get: () => "text/mirrored", set: () => {} });
   const sheet = new CSSStyleSheet();
   const copy = () => sheet.replaceSync(element.textContent ?? "");
   new MutationObserver(copy).observe(element, { childList: true, characterData: true, subtree: true });
