@@ -157,7 +157,7 @@ impl Address {
     /// Reads a `ws://` or `wss://` address.
     pub fn read(url: &str) -> Result<Self, TransportError> {
         let uri: Uri = url.parse().map_err(|_| TransportError::Url)?;
-        let host = uri.host().ok_or(TransportError::Url)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(TransportError::Url)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let (name, port) = match uri.scheme_str() {
             Some("wss") => {

@@ -200,11 +200,12 @@ async fn a_websocket_frame_that_breaks_the_rules_ends_the_connection() {
     let unmasked = [0x82, 0x02, 0x01, 0x02];
     let reserved_bits = [0xf2, 0x80, 1, 2, 3, 4];
     let reserved_opcode = [0x83, 0x80, 1, 2, 3, 4];
-    let long_ping = [0x89, 0xfe, 0x00, 0x7e, 1, 2, 3, 4];
+    let long_ping = [&[0x89, 0xfe, 0x00, 0x7e, 1, 2, 3, 4][..], &[0; 126]].concat();
     for bytes in [&huge[..], &unmasked, &reserved_bits, &reserved_opcode, &long_ping] {
         let (_agent, mut gateway, mut path) = open_through().await;
         path.far.write_all(bytes).await.unwrap();
-        assert!(matches!(gateway.next().await, Err(LinkError::Socket(_))), "{bytes:x?}");
+        let ended = gateway.next().await;
+        assert!(matches!(ended, Err(LinkError::Socket(_))), "{bytes:x?}: {ended:?}");
     }
 }
 

@@ -263,3 +263,7 @@ fn refusal(error: tungstenite::Error) -> ViewerError {
         other => ViewerError::WebSocket(Box::new(other)),
     }
 }
+
+#[cfg(test)]
+#[path = "driver/tests.rs"]
+mod tests;
