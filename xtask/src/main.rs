@@ -5,6 +5,7 @@ mod ci;
 mod command;
 mod console;
 mod packages;
+mod reference;
 mod test;
 mod tidy;
 mod up;
@@ -31,6 +32,8 @@ enum Task {
     Ci,
     /// Checks the rules of the house: layers, ceilings, words, promises, paths.
     Tidy,
+    /// Writes `docs/configuration.md` from the code that reads the configuration.
+    Reference,
     /// Measures the optimised binary beside OpenSSH and beside bare relays of the same shape.
     Bench {
         /// What the measuring program is given; `--help` lists it.
@@ -56,6 +59,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test => test::run(&workspace),
         Task::Ci => ci::run(&workspace),
         Task::Tidy => tidy::run(&workspace),
+        Task::Reference => reference::run(&workspace.root),
         Task::Bench { args } => bench::run(&workspace, &args),
     }
 }
