@@ -1,26 +1,38 @@
 //! The screen of a session, as a model: what a viewer that joins late is shown.
+//!
+//! The model follows the ring at its own pace: on the way of a key nothing is drawn. It catches up when somebody wants to see
+//! it, and before bytes leave the ring. An idle one is folded up.
+
+mod dump;
+mod glyphs;
+mod model;
+mod modes;
+mod scanner;
+mod skip;
+mod style;
 
 use crate::ring::Ring;
 use crate::shell::Size;
+use model::Model;
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// The screen's model, which follows the ring at its own pace.
+/// The screen's model.
 pub struct Screen {
     size: Size,
-    terminal: avt::Terminal,
+    model: Box<Model>,
+    /// The next byte that it will take.
     position: u64,
+    freezes_at: Option<Instant>,
 }
 
 impl Screen {
     /// Makes an empty screen.
-    ///
-    /// # Panics
-    /// Never: a size has at least one cell.
     #[must_use]
     pub fn new(size: Size) -> Self {
-        let terminal = avt::Terminal::new(size.cols().into(), size.rows().into())
-            .expect("a size has at least one cell");
-        Self { size, terminal, position: 0 }
+        let mut model = Box::new(Model::new(size));
+        model.fold();
+        Self { size, model, position: 0, freezes_at: None }
     }
 
     /// Its size in cells.
@@ -38,40 +50,68 @@ impl Screen {
     /// Takes on a new size.
     pub fn resize(&mut self, size: Size) {
         self.size = size;
-        self.terminal.resize(size.cols().into(), size.rows().into());
+        self.model.resize(size);
+        self.touch();
     }
 
-    /// Takes what is about to leave the ring.
-    pub fn catch_up(&mut self, ring: &Ring, _needed: u64) {
-        self.catch_up_wholly(ring);
+    /// Takes what the ring has, if it is much or about to leave the ring. Says whether it did.
+    pub fn follow(&mut self, ring: &Ring, needed: u64) -> bool {
+        let leaving = needed.saturating_sub(self.position) > LAG_BYTES;
+        if leaving || ring.end() - self.position > LAG_BYTES_MAX {
+            self.catch_up(ring);
+            return true;
+        }
+        false
     }
 
     /// Takes everything that the ring has.
-    pub fn catch_up_wholly(&mut self, ring: &Ring) {
+    pub fn catch_up(&mut self, ring: &Ring) {
         while let Some(run) = ring.run_at(self.position, usize::MAX) {
-            self.terminal.feed(String::from_utf8_lossy(run.bytes).as_ref());
-            self.position = run.end();
+            self.feed(run.bytes);
         }
     }
 
-    /// Bytes which, written to a terminal that was reset, give this screen.
+    /// Takes the next bytes of output.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.model.feed(bytes);
+        self.position += bytes.len() as u64;
+        self.touch();
+    }
+
+    /// Bytes which, written to a terminal that was reset and resized, give this screen and its modes.
     #[must_use]
-    pub fn dump(&self) -> Vec<u8> {
-        self.terminal.dump().into_bytes()
+    pub fn dump(&mut self) -> Vec<u8> {
+        self.touch();
+        self.model.dump()
     }
 
     /// The text of each row.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        self.terminal.screen().visible_lines().map(avt::Line::text).collect()
+    pub fn lines(&mut self) -> Vec<String> {
+        self.touch();
+        self.model.lines()
     }
 
     /// When it may be folded up, if it is not.
     #[must_use]
     pub fn freezes_at(&self) -> Option<Instant> {
-        None
+        self.freezes_at
     }
 
     /// Folds it up.
-    pub fn freeze(&mut self) {}
+    pub fn freeze(&mut self) {
+        self.freezes_at = None;
+        self.model.fold();
+    }
+
+    fn touch(&mut self) {
+        self.freezes_at = Some(Instant::now() + QUIET);
+    }
 }
+
+/// How far the model may stay behind what leaves the ring: some keys' worth of echo, kept in the ring meanwhile.
+const LAG_BYTES: u64 = 8 << 10;
+/// How far it may stay behind at all: so much is drawn in a millisecond or two.
+const LAG_BYTES_MAX: u64 = 256 << 10;
+/// After so long without output a screen is folded up; unfolding it takes a tenth of a millisecond.
+const QUIET: Duration = Duration::from_secs(3);

@@ -82,9 +82,10 @@ impl Session {
     /// Lets go of output that nobody needs any more, once the screen model has it.
     fn forget(&mut self) {
         let needed = self.outgoing.needed_from();
-        self.screen.catch_up(&self.ring, needed);
+        if self.screen.follow(&self.ring, needed) {
+            self.reset_timer();
+        }
         self.ring.forget_before(needed.min(self.screen.position()));
-        self.reset_timer();
     }
 
     fn attach(&mut self, attach: Attach) {
@@ -101,7 +102,7 @@ impl Session {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        self.screen.catch_up_wholly(&self.ring);
+        self.screen.catch_up(&self.ring);
         let size = self.screen.size();
         let snapshot = Snapshot {
             position: self.screen.position(),
@@ -127,7 +128,7 @@ impl Session {
         if size == self.screen.size() || !self.shell.is_terminal() {
             return;
         }
-        self.screen.catch_up_wholly(&self.ring);
+        self.screen.catch_up(&self.ring);
         self.screen.resize(size);
         self.shell.resize(size);
         let (cols, rows) = (size.cols().into(), size.rows().into());

@@ -165,6 +165,9 @@ impl Session {
                 }
             }
             self.ring.push(kind, buffer.filled());
+            if self.screen.follow(&self.ring, 0) {
+                self.reset_timer();
+            }
             Poll::Ready(())
         })
     }
