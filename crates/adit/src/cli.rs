@@ -10,12 +10,14 @@ mod completions;
 mod config;
 mod connect;
 mod credentials;
+mod doctor;
 mod exec;
 mod failure;
 mod grant;
 mod login;
 mod machine;
 mod options;
+mod play;
 mod recording;
 mod role;
 mod session;
@@ -49,6 +51,8 @@ pub enum Command {
     Exec(exec::Exec),
     /// List and end sessions, look at them and come back to them
     Sessions(session::Sessions),
+    /// Play a recording in this terminal
+    Play(play::Play),
     /// List, verify, export, search and delete recordings
     Recordings(recording::Recordings),
     /// Read, search, verify and export the audit log
@@ -65,6 +69,8 @@ pub enum Command {
     Role(role::Role),
     /// Say whether somebody may do something, and by what
     Why(why::Why),
+    /// Look for what is wrong, and say how to mend it
+    Doctor(doctor::Doctor),
     /// Keep a gateway's address and your token for later commands
     Login(login::Login),
     /// Show what this client's commands will use
@@ -89,6 +95,7 @@ impl Command {
             Self::Connect(command) => command.run().await,
             Self::Exec(command) => command.run().await,
             Self::Sessions(command) => command.run().await,
+            Self::Play(command) => command.run().await,
             Self::Recordings(command) => command.run().await,
             Self::Audit(command) => command.run().await,
             Self::Machine(command) => command.run().await,
@@ -97,6 +104,7 @@ impl Command {
             Self::Grant(command) => command.run().await,
             Self::Role(command) => command.run().await,
             Self::Why(command) => command.run().await,
+            Self::Doctor(command) => command.run().await,
             Self::Login(command) => command.run().await,
             Self::Config(command) => command.run(),
             Self::Completions(command) => command.run(context),

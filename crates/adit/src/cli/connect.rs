@@ -35,8 +35,8 @@ use modes::Modes;
 use raw::{Raw, Size};
 use status::Status;
 
-/// What a shell is told of the terminal that shows it.
-const PASSED_ON: [&str; 2] = ["TERM", "COLORTERM"];
+/// What a shell is told of the terminal that shows it, and of its user's language.
+const PASSED_ON: [&str; 4] = ["TERM", "COLORTERM", "LANG", "LC_ALL"];
 
 /// Opens a shell on a machine.
 #[derive(Args, Debug)]
@@ -73,19 +73,18 @@ impl Connect {
             return Exec::shell(self.target, self.gateway).run().await;
         }
         let client = Client::open(&self.gateway)?;
-        let body = request(&self.target, &[], &BTreeMap::new());
+        let body = request(&self.target, &[]);
         connect(client, &body, Mode::Control, self.escape).await
     }
 }
 
 /// Writes the ticket request for a new session with a terminal.
-pub fn request(target: &str, command: &[String], env: &BTreeMap<String, String>) -> Value {
+pub fn request(target: &str, command: &[String]) -> Value {
     let known = PASSED_ON.iter().filter_map(|name| {
-        Some(((*name).to_owned(), std::env::var(name).ok().filter(|value| !value.is_empty())?))
+        Some((*name, std::env::var(name).ok().filter(|value| !value.is_empty())?))
     });
-    let mut all: BTreeMap<String, String> = known.collect();
-    all.extend(env.clone());
-    let mut body = json!({ "machine": machine(target), "pty": true, "env": all });
+    let env: BTreeMap<&str, String> = known.collect();
+    let mut body = json!({ "machine": machine(target), "pty": true, "env": env });
     if !command.is_empty() {
         body["command"] = Value::from(command.to_vec());
     }

@@ -1,6 +1,5 @@
 //! `adit exec`: a command on a machine, with this command's standard streams, signals and exit status.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -68,17 +67,14 @@ impl Exec {
     /// Runs the command.
     pub async fn run(self) -> Ended {
         let client = Client::open(&self.gateway)?;
-        let env: BTreeMap<String, String> = self.env.into_iter().collect();
+        let command = with_variables(self.env, self.command);
         if self.tty {
-            let body = connect::request(&self.target, &self.command, &env);
+            let body = connect::request(&self.target, &command);
             return connect::connect(client, &body, Mode::Control, self.escape).await;
         }
         let mut body = json!({ "machine": machine(&self.target), "pty": false });
-        if !env.is_empty() {
-            body["env"] = json!(env);
-        }
-        if !self.command.is_empty() {
-            body["command"] = Value::from(self.command);
+        if !command.is_empty() {
+            body["command"] = Value::from(command);
         }
         let mut attachment = Attachment::open(client, &body, Mode::Control, Size::USUAL).await?;
         attachment.give_up_after(GIVE_UP_AFTER);
@@ -91,6 +87,15 @@ impl Exec {
             ended => conclude(ended?),
         }
     }
+}
+
+/// Puts `env` before the command where it is to have variables: the gateway passes on none but the terminal's and the language's.
+fn with_variables(variables: Vec<(String, String)>, command: Vec<String>) -> Vec<String> {
+    if variables.is_empty() {
+        return command;
+    }
+    let set = variables.into_iter().map(|(name, value)| format!("{name}={value}"));
+    std::iter::once("env".to_owned()).chain(set).chain(command).collect()
 }
 
 /// Gives the command's own exit status, or says why there is none.
@@ -285,6 +290,14 @@ mod tests {
         let refused = Ending { code: "session.killed".to_owned(), ..Ending::default() };
         assert_eq!(conclude(refused).unwrap_err().status(), 125);
         assert!(conclude(Ending { exit_status: Some(0), ..Ending::default() }).is_ok());
+    }
+
+    #[test]
+    fn variables_go_before_the_command() {
+        let command = || vec!["make".to_owned()];
+        assert_eq!(with_variables(vec![], command()), ["make"]);
+        let set = vec![("A".to_owned(), "b c".to_owned())];
+        assert_eq!(with_variables(set, command()), ["env", "A=b c", "make"]);
     }
 
     #[test]

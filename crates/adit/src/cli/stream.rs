@@ -48,9 +48,8 @@ impl Input {
         if kind == FileType::RegularFile {
             return Ok(Self(Source::Plain));
         }
-        let opened = reopen(&stdin, OFlags::RDONLY)
-            .ok()
-            .and_then(|fd| AsyncFd::register_with_interest(fd, Interest::READABLE).ok());
+        let opened =
+            reopen(&stdin, OFlags::RDONLY).ok().and_then(|fd| watch(fd, Interest::READABLE));
         Ok(Self(opened.map_or_else(read_by_thread, Source::Ready)))
     }
 
@@ -73,6 +72,12 @@ impl Input {
             }
         }
     }
+}
+
+/// Waits for a descriptor through the runtime; a file or a device that is always ready cannot be waited for.
+#[expect(deprecated, reason = "an OwnedFd keeps what the unsafe successor asks for")]
+fn watch(fd: OwnedFd, interest: Interest) -> Option<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest).ok()
 }
 
 async fn read_ready(fd: &AsyncFd<OwnedFd>, into: &mut [u8]) -> io::Result<usize> {
@@ -138,8 +143,7 @@ impl Sink {
         let is_file = rustix::fs::fstat(fd)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         let opened = (!is_file).then(|| reopen(fd, OFlags::WRONLY).ok()).flatten();
-        let ready =
-            opened.and_then(|fd| AsyncFd::register_with_interest(fd, Interest::WRITABLE).ok());
+        let ready = opened.and_then(|fd| watch(fd, Interest::WRITABLE));
         let out = ready.map_or_else(|| Out::Plain(fd.as_raw_fd()), Out::Ready);
         Self { out, waiting: VecDeque::new() }
     }

@@ -1,0 +1,259 @@
+//! What is looked at, in the order in which one thing needs another.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::evidence::{self, Settings};
+use super::{Finding, State};
+use crate::cli::client::{Client, is_loopback, read_all};
+use crate::cli::failure::Failure;
+use crate::cli::machine::Listed;
+use crate::cli::options::GatewayOptions;
+use crate::cli::when;
+
+/// More machines than are looked at.
+const MAX_MACHINES: usize = 10_000;
+
+/// How many offline machines are named.
+const NAMED: usize = 5;
+
+/// Looks at everything; what needs something that is broken is left out.
+pub async fn look(options: &GatewayOptions) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(evidence::own_environment(|name| std::env::var(name).ok()));
+    let client = match Client::open(options) {
+        Ok(client) => client,
+        Err(failure) => {
+            findings.push(refused("settings", &failure, "Then run `adit doctor` again."));
+            return findings;
+        }
+    };
+    findings.push(Finding::good("settings", format!("The gateway is {}.", client.base())));
+    let reached = reach(&client).await;
+    let is_there = reached.state != State::Bad;
+    findings.push(reached);
+    if !is_there {
+        return findings;
+    }
+    findings.push(encryption(&client));
+    let (token, is_known) = token(&client).await;
+    findings.push(token);
+    if is_known {
+        findings.extend(status(&client).await);
+        findings.extend(evidence::of_audit(&client).await);
+        findings.push(machines(&client).await);
+    }
+    findings
+}
+
+fn refused(check: &'static str, failure: &Failure, mend: &str) -> Finding {
+    Finding::of(check, State::Bad, sentence(failure), mend)
+}
+
+/// Writes a failure as a sentence of its own.
+fn sentence(failure: &Failure) -> String {
+    let text = failure.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '?']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+#[derive(Deserialize)]
+struct Health {
+    status: String,
+    #[serde(default)]
+    checks: BTreeMap<String, String>,
+}
+
+async fn reach(client: &Client) -> Finding {
+    let asked = std::time::Instant::now();
+    let answer = match client.probe("/health").await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let mend = "Start it with `adit up` or `adit serve`, or correct the address.";
+            return refused("gateway", &failure, mend);
+        }
+    };
+    let took = asked.elapsed();
+    match answer.json::<Health>().await {
+        Ok(health) if health.status == "ok" => {
+            Finding::good("gateway", format!("It answers in {} ms and is well.", took.as_millis()))
+        }
+        Ok(health) => {
+            let wrong = health.checks.iter().filter(|(_, told)| *told != "ok");
+            let wrong: Vec<String> = wrong.map(|(name, told)| format!("{name}: {told}")).collect();
+            let mend = "Look at the gateway's log and its disk.";
+            let sentence = format!("It answers, and is not well: {}.", wrong.join(", "));
+            Finding::of("gateway", State::Bad, sentence, mend)
+        }
+        Err(_) => {
+            let sentence = format!("Something answers at {}, and it is no gateway.", client.base());
+            Finding::of("gateway", State::Bad, sentence, "Correct the address.")
+        }
+    }
+}
+
+fn encryption(client: &Client) -> Finding {
+    match client.base().scheme() {
+        "https" => Finding::good("encryption", "TLS, with a certificate that is trusted here."),
+        _ if is_loopback(client.base()) => {
+            Finding::good("encryption", "None is needed: the gateway is on this machine.")
+        }
+        _ => {
+            let mend = "Give the gateway a certificate and use its https:// address.";
+            Finding::of("encryption", State::Bad, "The connection is in the clear.", mend)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Me {
+    name: String,
+    #[serde(default)]
+    capabilities: Vec<String>,
+}
+
+async fn token(client: &Client) -> (Finding, bool) {
+    match client.read::<Me>(&["me"], &[]).await {
+        Ok(me) if me.capabilities.is_empty() => {
+            let sentence = format!("You are {}, and may do nothing anywhere.", me.name);
+            let mend = "Ask an administrator for a role (`adit grant add`).";
+            (Finding::of("token", State::Warning, sentence, mend), true)
+        }
+        Ok(me) => (Finding::good("token", format!("It is valid: you are {}.", me.name)), true),
+        Err(failure) => {
+            let mend = "Get a new token (console, or `adit token add`) and run `adit login`.";
+            (refused("token", &failure, mend), false)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Status {
+    version: String,
+    now: String,
+    settings: Settings,
+}
+
+async fn status(client: &Client) -> Vec<Finding> {
+    let before = when::now();
+    let status: Status = match client.read(&["status"], &[]).await {
+        Ok(status) => status,
+        Err(failure) => {
+            let mend = "Update this command and the gateway to the same version.";
+            return vec![Finding::of("status", State::Unknown, sentence(&failure), mend)];
+        }
+    };
+    let middle = before + (when::now() - before) / 2;
+    vec![
+        version(&status.version),
+        clock(&status.now, middle, status.settings.skew()),
+        status.settings.nonces(),
+    ]
+}
+
+fn version(gateway: &str) -> Finding {
+    let own = env!("CARGO_PKG_VERSION");
+    if gateway == own {
+        return Finding::good("version", format!("Both are {own}."));
+    }
+    let sentence = format!("The gateway is {gateway} and this command is {own}.");
+    Finding::of("version", State::Warning, sentence, "Use the same version on both sides.")
+}
+
+/// Compares the gateway's clock with ours: past half of the tolerance it is a warning, past all of it nothing works.
+fn clock(gateway: &str, here: OffsetDateTime, tolerance: Duration) -> Finding {
+    let Some(there) = when::parse(gateway) else {
+        return Finding::of("clock", State::Unknown, "The gateway told no time.", "Update it.");
+    };
+    let skew = (there - here).unsigned_abs();
+    let state = match skew {
+        skew if skew > tolerance => State::Bad,
+        skew if skew > tolerance / 2 => State::Warning,
+        _ => {
+            let sentence = format!("The gateway's is {:.1} s from this one.", skew.as_secs_f64());
+            return Finding::good("clock", sentence);
+        }
+    };
+    let sentence = format!(
+        "The gateway's clock and this one are {} s apart, and sealed messages are refused past {} s.",
+        skew.as_secs(),
+        tolerance.as_secs()
+    );
+    let mend = "Set both clocks by NTP (`timedatectl set-ntp true`); until then raise \
+        CLOCK_SKEW_TOLERANCE on the gateway.";
+    Finding::of("clock", state, sentence, mend)
+}
+
+async fn machines(client: &Client) -> Finding {
+    let listed = client.list(&["machines"], &[], MAX_MACHINES).await;
+    let machines: Vec<Listed> = match listed.and_then(|items| read_all(&items)) {
+        Ok(machines) => machines,
+        Err(failure) => {
+            return Finding::of("machines", State::Unknown, sentence(&failure), "Try again.");
+        }
+    };
+    count(&machines)
+}
+
+fn count(machines: &[Listed]) -> Finding {
+    let away: Vec<&str> = machines
+        .iter()
+        .filter(|machine| machine.status != "online")
+        .map(|machine| machine.label.as_str())
+        .collect();
+    if machines.is_empty() {
+        let mend = "Enrol one with `adit machine token`, or ask for a role on one.";
+        return Finding::of("machines", State::Warning, "There is none that you may see.", mend);
+    }
+    if away.is_empty() {
+        return Finding::good("machines", format!("All {} are online.", machines.len()));
+    }
+    let named = away.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = if away.len() > NAMED { " and more" } else { "" };
+    let sentence = format!("{} of {} are not online: {named}{more}.", away.len(), machines.len());
+    let mend = "On each, look at `adit agent status` and start `adit agent run`.";
+    Finding::of("machines", State::Warning, sentence, mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> OffsetDateTime {
+        when::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_found() {
+        // SES-44
+        let here = at("2026-11-22T12:00:00Z");
+        let state = |gateway| clock(gateway, here, Duration::from_secs(60)).state;
+        assert_eq!(state("2026-11-22T12:00:01.000Z"), State::Ok);
+        assert_eq!(state("2026-11-22T11:59:20.000Z"), State::Warning);
+        assert_eq!(state("2026-11-22T12:01:05.000Z"), State::Bad);
+        assert_eq!(state("soon"), State::Unknown);
+    }
+
+    #[test]
+    fn a_machine_that_is_away_is_named() {
+        let machine = |label: &str, status: &str| -> Listed {
+            serde_json::from_value(serde_json::json!({ "label": label, "status": status })).unwrap()
+        };
+        assert_eq!(count(&[machine("a", "online")]).state, State::Ok);
+        let found = count(&[machine("a", "online"), machine("b", "offline")]);
+        assert_eq!(found.state, State::Warning);
+        assert!(found.sentence.contains("1 of 2") && found.sentence.contains('b'));
+        assert_eq!(count(&[]).state, State::Warning);
+    }
+
+    #[test]
+    fn another_version_is_a_warning() {
+        assert_eq!(version(env!("CARGO_PKG_VERSION")).state, State::Ok);
+        assert_eq!(version("0.0.0").state, State::Warning);
+    }
+}
