@@ -42,6 +42,9 @@ const WORDS: &[(&str, In, &str)] = &[
     ("it.only(", In::Scripts, "the others would not run."),
 ];
 
+/// What is no test but a process that tests start from their own program.
+const STARTED_BY_TESTS: &str = "#[ignore = \"other tests start it\"]";
+
 /// Names that say nothing of what a file is for.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "manager", "managers", "helpers", "misc"];
 
@@ -66,7 +69,8 @@ pub fn check(file: &File) -> Result<Vec<Violation>> {
     }
     let source = if file.has_extension(&["rs"]) { Some(Source::parse(file)?) } else { None };
     let is_test_file = is_test_file(&file.path);
-    for (number, line) in (1..).zip(file.text.lines()) {
+    let lines = (1..).zip(file.text.lines());
+    for (number, line) in lines.filter(|(_, line)| line.trim() != STARTED_BY_TESTS) {
         let is_test = source.as_ref().map_or(is_test_file, |source| source.is_test(number));
         let is_comment = line.trim_start().starts_with("//");
         let applies = |place: In| match place {
@@ -167,6 +171,13 @@ mod tests {
             1
         );
         assert_eq!(found("crates/a/src/a.rs", "async fn a() { tokio::time::sleep(b).await }"), 0);
+    }
+
+    #[test]
+    fn a_test_may_be_left_out_only_where_other_tests_start_it() {
+        let path = "tests/a.rs";
+        assert_eq!(found(path, "#[test]\n#[ignore = \"slow\"]\nfn a() {}"), 1);
+        assert_eq!(found(path, &format!("#[test]\n{STARTED_BY_TESTS}\nfn a() {{}}")), 0);
     }
 
     #[test]
