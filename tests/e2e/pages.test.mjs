@@ -124,9 +124,9 @@ test("a person is added, given a role and a link, and loses the role again", asy
   await window.page.getByLabel(adit.machine).check();
   await window.page.getByRole("button", { name: "Give viewer to bob" }).click();
   await window.open("/access/grants");
-  await window.page.getByRole("button", { name: "Take viewer away from bob" }).click();
+  await window.page.getByRole("button", { name: "Take away viewer from bob" }).click();
   await window.page.getByRole("dialog").getByRole("button", { name: "Take viewer away from bob" }).click();
-  await window.page.getByRole("button", { name: "Take viewer away from bob" }).waitFor({ state: "detached" });
+  await window.page.getByRole("button", { name: "Take away viewer from bob" }).waitFor({ state: "detached" });
 });
 
 test("a part that the caller may not use is not there", async () => {

@@ -270,4 +270,4 @@ export class TerminalPane implements Screen {
 }
 
 const MAX_TITLE_CHARACTERS = 120;
-const PANE_KEYS = new Set(["KeyT", "KeyE", "KeyD", "KeyW", "ArrowLeft", "ArrowRight"]);
+const PANE_KEYS = new Set(["KeyB", "KeyT", "KeyE", "KeyD", "KeyW", "ArrowLeft", "ArrowRight"]);

@@ -2,6 +2,8 @@
 class Preferences {
   fontSize = $state(readNumber("adit.terminal.font", 14));
   screenReader = $state(localStorage.getItem("adit.terminal.reader") === "on");
+  /** Whether the bar above the terminal is out of sight, so that the whole window is the terminal. */
+  barHidden = $state(localStorage.getItem("adit.terminal.bar") === "hidden");
   /** Whether programs may put text on the clipboard (OSC 52). Off until the person says so. */
   programsCopy = $state(localStorage.getItem("adit.terminal.copy") === "on");
 
@@ -13,6 +15,11 @@ class Preferences {
   setScreenReader(on: boolean): void {
     this.screenReader = on;
     localStorage.setItem("adit.terminal.reader", on ? "on" : "off");
+  }
+
+  setBarHidden(hidden: boolean): void {
+    this.barHidden = hidden;
+    localStorage.setItem("adit.terminal.bar", hidden ? "hidden" : "shown");
   }
 
   setProgramsCopy(on: boolean): void {
