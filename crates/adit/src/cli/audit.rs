@@ -66,6 +66,8 @@ enum Action {
         #[arg(long, value_name = "FILE", requires = "file")]
         checkpoint: Vec<PathBuf>,
     },
+    /// Show the public key that signs checkpoints and recordings; keep it elsewhere
+    Key,
     /// Write the log with its hashes and checkpoints, one line of JSON each
     Export {
         /// The file [default: standard output]
@@ -144,6 +146,7 @@ impl Audit {
             Action::Tail { follow, lines } => tail(&client, output, follow, lines).await,
             Action::Search(search) => search.run(&client, output).await,
             Action::Verify { .. } => verify(&client, output).await,
+            Action::Key => key(&client, output).await,
             Action::Export { output } => export(&client, output).await,
         }
     }
@@ -263,6 +266,19 @@ async fn verify(client: &Client, output: Output) -> Ended {
     let value = client.fetch(&["audit", "verify"], query).await?;
     let verdict: Verdict = read(value.clone())?;
     conclude(output, &value, verdict.ok, &verdict.sentence)
+}
+
+async fn key(client: &Client, output: Output) -> Ended {
+    let status: Status = client.read(&["status"], &[]).await?;
+    output.done(&serde_json::json!({ "key": status.audit_key }), &status.audit_key)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What this command reads of the gateway's status.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    audit_key: String,
 }
 
 /// Says what a verification found; a log that does not hold is a failure.

@@ -101,14 +101,10 @@ pub fn machine(target: &str) -> &str {
 /// # Errors
 /// The gateway refused, or the session ended for a reason that is not the shell's own.
 pub async fn connect(client: Client, body: &Value, mode: Mode, escape: Escape) -> Ended {
+    let attachment = Attachment::open(client, body, mode, Size::now()).await?;
+    let mut console = Console::new(attachment, mode, escape)?;
+    // Not before, so that Ctrl-C still ends a client that gets no answer.
     let raw = if std::io::stdin().is_terminal() { Some(Raw::begin()?) } else { None };
-    let mut console = match Attachment::open(client, body, mode, Size::now()).await {
-        Ok(attachment) => Console::new(attachment, mode, escape)?,
-        Err(failure) => {
-            drop(raw);
-            return Err(failure);
-        }
-    };
     let left = console.stay().await;
     console.leave().await;
     drop(raw);

@@ -42,6 +42,9 @@ pub struct Finding {
     pub check: &'static str,
     /// How it stands.
     pub state: State,
+    /// The stable code, where `docs/troubleshooting.md` has a section for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
     /// What was found.
     pub sentence: String,
     /// What to do.
@@ -52,7 +55,7 @@ pub struct Finding {
 impl Finding {
     /// Says that something is as it should be.
     pub fn good(check: &'static str, sentence: impl Into<String>) -> Self {
-        Self { check, state: State::Ok, sentence: sentence.into(), mend: None }
+        Self { check, state: State::Ok, code: None, sentence: sentence.into(), mend: None }
     }
 
     /// Says that something is not, and what to do.
@@ -62,7 +65,7 @@ impl Finding {
         sentence: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
-        Self { check, state, sentence: sentence.into(), mend: Some(mend.into()) }
+        Self { check, state, code: None, sentence: sentence.into(), mend: Some(mend.into()) }
     }
 }
 
@@ -93,10 +96,9 @@ fn print(output: Output, findings: &[Finding], ok: bool) -> Result<(), Failure> 
     }
     let mut table = Table::new(&["CHECK", "STATE", "WHAT WAS FOUND"]);
     for finding in findings {
-        let told = match &finding.mend {
-            Some(mend) => format!("{} {mend}", finding.sentence),
-            None => finding.sentence.clone(),
-        };
+        let mut told = finding.sentence.clone();
+        told.extend(finding.mend.iter().map(|mend| format!(" {mend}")));
+        told.extend(finding.code.iter().map(|code| format!(" [{code}]")));
         let (word, tone) = match finding.state {
             State::Ok => ("ok", Tone::Good),
             State::Warning => ("warning", Tone::Warning),

@@ -1,10 +1,8 @@
 //! What is looked at, in the order in which one thing needs another.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Deserialize;
-use time::OffsetDateTime;
 
 use super::evidence::{self, Settings};
 use super::{Finding, State};
@@ -43,7 +41,6 @@ pub async fn look(options: &GatewayOptions) -> Vec<Finding> {
     findings.push(token);
     if is_known {
         findings.extend(status(&client).await);
-        findings.extend(evidence::of_audit(&client).await);
         findings.push(machines(&client).await);
     }
     findings
@@ -55,7 +52,11 @@ fn refused(check: &'static str, failure: &Failure, mend: &str) -> Finding {
 
 /// Writes a failure as a sentence of its own.
 fn sentence(failure: &Failure) -> String {
-    let text = failure.to_string();
+    capitalised(&failure.to_string())
+}
+
+/// Makes a sentence of words that follow a colon elsewhere.
+pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     let end = if text.ends_with(['.', '?']) { "" } else { "." };
@@ -149,11 +150,10 @@ async fn status(client: &Client) -> Vec<Finding> {
         }
     };
     let middle = before + (when::now() - before) / 2;
-    vec![
-        version(&status.version),
-        clock(&status.now, middle, status.settings.skew()),
-        status.settings.nonces(),
-    ]
+    let clock = evidence::offset(&status.now, middle);
+    let mut findings = vec![version(&status.version)];
+    findings.extend(evidence::gather(client, status.settings, clock).await);
+    findings
 }
 
 fn version(gateway: &str) -> Finding {
@@ -163,30 +163,6 @@ fn version(gateway: &str) -> Finding {
     }
     let sentence = format!("The gateway is {gateway} and this command is {own}.");
     Finding::of("version", State::Warning, sentence, "Use the same version on both sides.")
-}
-
-/// Compares the gateway's clock with ours: past half of the tolerance it is a warning, past all of it nothing works.
-fn clock(gateway: &str, here: OffsetDateTime, tolerance: Duration) -> Finding {
-    let Some(there) = when::parse(gateway) else {
-        return Finding::of("clock", State::Unknown, "The gateway told no time.", "Update it.");
-    };
-    let skew = (there - here).unsigned_abs();
-    let state = match skew {
-        skew if skew > tolerance => State::Bad,
-        skew if skew > tolerance / 2 => State::Warning,
-        _ => {
-            let sentence = format!("The gateway's is {:.1} s from this one.", skew.as_secs_f64());
-            return Finding::good("clock", sentence);
-        }
-    };
-    let sentence = format!(
-        "The gateway's clock and this one are {} s apart, and sealed messages are refused past {} s.",
-        skew.as_secs(),
-        tolerance.as_secs()
-    );
-    let mend = "Set both clocks by NTP (`timedatectl set-ntp true`); until then raise \
-        CLOCK_SKEW_TOLERANCE on the gateway.";
-    Finding::of("clock", state, sentence, mend)
 }
 
 async fn machines(client: &Client) -> Finding {
@@ -223,21 +199,6 @@ fn count(machines: &[Listed]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(text: &str) -> OffsetDateTime {
-        when::parse(text).unwrap()
-    }
-
-    #[test]
-    fn a_clock_that_is_off_is_found() {
-        // SES-44
-        let here = at("2026-11-22T12:00:00Z");
-        let state = |gateway| clock(gateway, here, Duration::from_secs(60)).state;
-        assert_eq!(state("2026-11-22T12:00:01.000Z"), State::Ok);
-        assert_eq!(state("2026-11-22T11:59:20.000Z"), State::Warning);
-        assert_eq!(state("2026-11-22T12:01:05.000Z"), State::Bad);
-        assert_eq!(state("soon"), State::Unknown);
-    }
 
     #[test]
     fn a_machine_that_is_away_is_named() {

@@ -1,12 +1,13 @@
-//! The traces of the four causes of trouble with sealed messages: the clock, the secret, the rate limit, the nonce history.
+//! What the audit log tells of trouble with sealed messages: clocks, secrets, rates, nonces.
 //!
-//! The gateway writes each refusal into its audit log, so the log of the last hour says which of them is at work; `docs/troubleshooting.md`
-//! has a page for each.
+//! The gateway writes refusals into its audit log; they are counted here over the last hour, and [`adit_session::examine`] says what they
+//! mean. `docs/troubleshooting.md` has a section for each of its codes.
 
 use std::time::Duration;
 
+use adit_session::{ClockOffset, Counts, SecretKey, Symptoms, examine};
 use serde::Deserialize;
-use serde_json::Value;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Finding, State};
@@ -17,176 +18,177 @@ use crate::cli::when;
 /// How far back the audit log is looked at.
 const LOOK_BACK: Duration = Duration::from_secs(3600);
 
-/// As many events are counted; more are "at least so many".
+/// As many refusals of a kind are counted; more make no difference.
 const COUNTED: usize = 200;
 
+/// What this part of the examination is called.
+const CHECK: &str = "sealed messages";
+
 /// The gateway's settings as it tells them.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
+    session_expiry_seconds: u64,
+    rate_limit_tokens: u32,
+    rate_limit_burst: u32,
     clock_skew_tolerance_seconds: u64,
     nonce_history_limit: u64,
-    nonce_history_needed: u64,
 }
 
 impl Settings {
-    /// Gives how far two clocks may differ.
-    pub fn skew(&self) -> Duration {
-        Duration::from_secs(self.clock_skew_tolerance_seconds)
-    }
-
-    /// Compares the nonce history with what the skew window needs.
-    pub fn nonces(&self) -> Finding {
-        let (limit, needed) = (self.nonce_history_limit, self.nonce_history_needed);
-        if limit >= needed {
-            let sentence = format!("{limit} nonces are kept, and a session needs {needed}.");
-            return Finding::good("nonce history", sentence);
-        }
-        let sentence = format!(
-            "NONCE_HISTORY_LIMIT is {limit}, and one session alone may need {needed} within the \
-             clock's tolerance; the gateway keeps {needed} instead."
-        );
-        let mend = format!(
-            "Set NONCE_HISTORY_LIMIT to {needed} times the sessions of a machine, or lower \
-             RATE_LIMIT_TOKENS or CLOCK_SKEW_TOLERANCE."
-        );
-        Finding::of("nonce history", State::Warning, sentence, mend)
+    /// Gives what the examination computes with; it never looks at the secret, so any will do.
+    fn examined(self) -> Option<adit_session::Settings> {
+        let mut settings = adit_session::Settings::new(SecretKey::generate().ok()?);
+        settings.session_expiry = Duration::from_secs(self.session_expiry_seconds);
+        settings.rate_limit_tokens = self.rate_limit_tokens;
+        settings.rate_limit_burst = self.rate_limit_burst;
+        settings.clock_skew_tolerance = Duration::from_secs(self.clock_skew_tolerance_seconds);
+        settings.nonce_history_limit = u32::try_from(self.nonce_history_limit).unwrap_or(u32::MAX);
+        Some(settings)
     }
 }
 
-/// Checks `SESSION_TOKEN_SECRET` where this environment sets it, as it does on a gateway's own machine.
+/// Checks `SESSION_TOKEN_SECRET` and its like where this environment sets them, as it does on a gateway's own machine.
 pub fn own_environment(lookup: impl Fn(&str) -> Option<String>) -> Option<Finding> {
     lookup("SESSION_TOKEN_SECRET")?;
     Some(match adit_session::Settings::from_lookup(lookup) {
-        Ok(_) => Finding::good("session settings", "The ones in this environment can be used."),
-        Err(error) => Finding::of(
-            "session settings",
-            State::Bad,
-            format!("The ones in this environment cannot be used: {error}"),
-            "Make a secret with `openssl rand -hex 32`, and give all gateways the same one.",
-        ),
+        Ok(_) => Finding::good("session settings", "Those in this environment can be used."),
+        Err(error) => Finding {
+            check: "session settings",
+            state: State::Bad,
+            code: Some(error.code()),
+            sentence: "Those in this environment cannot be used.".to_owned(),
+            mend: Some(format!("{error}.")),
+        },
     })
 }
 
-/// What the audit log tells of one cause.
-struct Trace {
-    check: &'static str,
-    query: (&'static str, &'static str),
-    none: &'static str,
-    some: &'static str,
-    mend: &'static str,
+/// Compares the gateway's clock with ours.
+pub fn offset(gateway: &str, here: OffsetDateTime) -> ClockOffset {
+    match when::parse(gateway) {
+        None => ClockOffset::Unknown,
+        Some(there) if there > here => ClockOffset::Behind((there - here).unsigned_abs()),
+        Some(there) => ClockOffset::Ahead((here - there).unsigned_abs()),
+    }
 }
 
-const TRACES: &[Trace] = &[
-    Trace {
-        check: "session secret",
-        query: ("event", "SecureMessageHmacValidationFailed"),
-        none: "No message failed its HMAC in the last hour.",
-        some: "messages failed their HMAC in the last hour: a machine or an integrator signs with another secret.",
-        mend: "Give both sides the machine's current secret; after a rotation, restart what kept \
-            the old one. If nobody rotated it, look at who sends them.",
-    },
-    Trace {
-        check: "message times",
-        query: ("event", "SecureMessageTimestampOutOfRange"),
-        none: "No message came from outside the clock's tolerance in the last hour.",
-        some: "messages came from outside the clock's tolerance in the last hour.",
-        mend: "Set the sender's clock by NTP, or raise CLOCK_SKEW_TOLERANCE.",
-    },
-    Trace {
-        check: "replays",
-        query: ("event", "SecureMessageReplayDetected"),
-        none: "No message came twice in the last hour.",
-        some: "messages came twice in the last hour.",
-        mend: "A client that sends again must make a new nonce and time each time. If none does, \
-            somebody replays what they heard.",
-    },
-    Trace {
-        check: "nonces refused",
-        query: ("q", "message.nonce_history_full"),
-        none: "No message was refused for a full nonce history in the last hour.",
-        some: "messages were refused in the last hour because the nonce history was full.",
-        mend: "Raise NONCE_HISTORY_LIMIT, or lower RATE_LIMIT_TOKENS or CLOCK_SKEW_TOLERANCE.",
-    },
-    Trace {
-        check: "rate limits",
-        query: ("event", "RateLimitExceeded"),
-        none: "No session was over its rate in the last hour.",
-        some: "times a session was over its rate in the last hour (each stands for ten messages).",
-        mend: "Adit's own clients wait and send again by themselves; an integrator's should, too. \
-            For more, raise RATE_LIMIT_TOKENS and RATE_LIMIT_BURST.",
-    },
-];
-
-/// Looks for the traces of each cause in the audit log.
-pub async fn of_audit(client: &Client) -> Vec<Finding> {
-    let from = (when::now() - LOOK_BACK).format(&Rfc3339).unwrap_or_default();
-    let mut findings = Vec::new();
-    for trace in TRACES {
-        let query = [trace.query, ("from", from.as_str())];
-        match client.list(&["audit"], &query, COUNTED).await {
-            Ok(events) => findings.push(trace.judge(&events)),
-            Err(failure) => {
-                findings.push(unreadable(&failure));
-                break;
-            }
+/// Counts the refusals of the last hour, and says what they and the clocks mean.
+pub async fn gather(client: &Client, settings: Settings, clock: ClockOffset) -> Vec<Finding> {
+    match count(client).await {
+        Ok(counts) => judge(settings, clock, counts),
+        Err(failure) => {
+            let mut findings = judge(settings, clock, Counts::default());
+            findings.push(unreadable(&failure));
+            findings
         }
     }
+}
+
+async fn count(client: &Client) -> Result<Counts, Failure> {
+    let from = (when::now() - LOOK_BACK).format(&Rfc3339).unwrap_or_default();
+    let mut counts = Counts::default();
+    let kinds = [
+        (("event", "SecureMessageHmacValidationFailed"), &mut counts.hmac_failed),
+        (("event", "SecureMessageReplayDetected"), &mut counts.replayed),
+        (("event", "SecureMessageTimestampOutOfRange"), &mut counts.out_of_range),
+        (("event", "RateLimitExceeded"), &mut counts.rate_limited),
+        (("q", "message.nonce_history"), &mut counts.history_refused),
+    ];
+    for (what, count) in kinds {
+        let query = [what, ("from", from.as_str())];
+        *count = client.list(&["audit"], &query, COUNTED).await?.len() as u64;
+    }
+    Ok(counts)
+}
+
+/// Says what the counts and the clocks mean.
+fn judge(settings: Settings, clock: ClockOffset, counts: Counts) -> Vec<Finding> {
+    let Some(settings) = settings.examined() else { return Vec::new() };
+    let found = examine(&settings, &Symptoms { clock, secrets: None, counts });
+    let is_about_clock = |code: &str| matches!(code, "clock.skewed" | "clock.drifting");
+    let mut findings: Vec<Finding> = found
+        .iter()
+        .map(|finding| {
+            let told = finding.to_string();
+            let (sentence, mend) = told.split_once(": ").unwrap_or((&told, ""));
+            Finding {
+                check: if is_about_clock(finding.code()) { "clock" } else { CHECK },
+                state: if finding.is_fault() { State::Bad } else { State::Warning },
+                code: Some(finding.code()),
+                sentence: super::checks::capitalised(sentence),
+                mend: Some(super::checks::capitalised(mend)).filter(|mend| mend.len() > 1),
+            }
+        })
+        .collect();
+    if !findings.iter().any(|finding| finding.check == "clock") {
+        findings.insert(0, clock_is_right(clock));
+    }
+    if !findings.iter().any(|finding| finding.check == CHECK) {
+        findings.push(Finding::good(CHECK, "None was refused in the last hour."));
+    }
     findings
+}
+
+fn clock_is_right(clock: ClockOffset) -> Finding {
+    match clock {
+        ClockOffset::Unknown => {
+            Finding::of("clock", State::Unknown, "The gateway told no time.", "Update it.")
+        }
+        ClockOffset::Ahead(apart) | ClockOffset::Behind(apart) => {
+            let sentence = format!("It is {:.1} s from the gateway's.", apart.as_secs_f64());
+            Finding::good("clock", sentence)
+        }
+    }
 }
 
 fn unreadable(failure: &Failure) -> Finding {
     Finding::of(
         "audit log",
         State::Unknown,
-        format!("It cannot be read with this token: {failure}"),
+        format!("This token cannot read it: {failure}"),
         "Ask somebody with audit:read to run `adit doctor`.",
     )
 }
 
-impl Trace {
-    fn judge(&self, events: &[Value]) -> Finding {
-        let Some(newest) = events.first() else { return Finding::good(self.check, self.none) };
-        let at_least = if events.len() >= COUNTED { "at least " } else { "" };
-        let at = newest.get("at").and_then(Value::as_str).unwrap_or_default();
-        let sentence =
-            format!("{at_least}{} {} The newest: {}.", events.len(), self.some, when::clock(at));
-        Finding::of(self.check, State::Warning, sentence, self.mend)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    #[test]
-    fn a_nonce_history_that_is_too_small_is_found() {
-        // SES-44
-        let with = |limit| Settings {
-            clock_skew_tolerance_seconds: 60,
-            nonce_history_limit: limit,
-            nonce_history_needed: 12_020,
-        };
-        assert_eq!(with(12_020).nonces().state, State::Ok);
-        let found = with(10_000).nonces();
-        assert_eq!(found.state, State::Warning);
-        assert!(found.mend.unwrap().contains("NONCE_HISTORY_LIMIT"));
+    const SETTINGS: Settings = Settings {
+        session_expiry_seconds: 300,
+        rate_limit_tokens: 100,
+        rate_limit_burst: 20,
+        clock_skew_tolerance_seconds: 60,
+        nonce_history_limit: 10_000,
+    };
+
+    const RIGHT: ClockOffset = ClockOffset::Ahead(Duration::from_millis(200));
+
+    fn codes(settings: Settings, clock: ClockOffset, counts: Counts) -> Vec<&'static str> {
+        judge(settings, clock, counts).iter().filter_map(|finding| finding.code).collect()
     }
 
     #[test]
-    fn a_wrong_secret_and_limits_that_were_hit_are_found() {
+    fn a_gateway_that_is_well_has_nothing_to_mend() {
         // SES-44
-        for check in ["session secret", "rate limits", "message times", "replays", "nonces refused"]
-        {
-            let trace = TRACES.iter().find(|trace| trace.check == check).unwrap();
-            assert_eq!(trace.judge(&[]).state, State::Ok, "{check}");
-            let event = json!({ "at": "2026-11-22T12:00:00Z" });
-            let found = trace.judge(&[event.clone(), event]);
-            assert_eq!(found.state, State::Warning, "{check}");
-            assert!(found.sentence.starts_with("2 ") && found.mend.is_some(), "{check}");
-        }
+        let findings = judge(SETTINGS, RIGHT, Counts::default());
+        assert!(findings.iter().all(|finding| finding.state == State::Ok), "{findings:?}");
+        assert_eq!(findings.len(), 2);
+    }
+
+    #[test]
+    fn each_of_the_four_causes_is_found_by_itself() {
+        // SES-44
+        let none = Counts::default();
+        let skewed =
+            offset("2026-11-22T12:02:00.000Z", when::parse("2026-11-22T12:00:00Z").unwrap());
+        assert_eq!(codes(SETTINGS, skewed, none), ["clock.skewed"]);
+        let secret = Counts { hmac_failed: 2, ..none };
+        assert_eq!(codes(SETTINGS, RIGHT, secret), ["hmac.failing"]);
+        let limits = Counts { rate_limited: 2, ..none };
+        assert_eq!(codes(SETTINGS, RIGHT, limits), ["rate.limited"]);
+        let small = Settings { nonce_history_limit: 500, ..SETTINGS };
+        assert_eq!(codes(small, RIGHT, none), ["nonces.small"]);
     }
 
     #[test]
@@ -198,8 +200,6 @@ mod tests {
         let found = with("hunter2hunter2").unwrap();
         assert_eq!(found.state, State::Bad);
         assert!(!format!("{found:?}").contains("hunter2"));
-        let good = "8f0c6f5a1d2e3b4c5d6e7f8091a2b3c4d5e6f70819aabbccddeeff0011223344";
-        assert_eq!(with(good).unwrap().state, State::Ok);
         assert!(own_environment(|_| None).is_none());
     }
 }

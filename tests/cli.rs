@@ -1,0 +1,9 @@
+//! The `adit` command, as a user runs it, against a gateway and an agent of its own.
+
+mod audit;
+mod connect;
+mod exec;
+mod lists;
+mod person;
+mod recording;
+mod world;
