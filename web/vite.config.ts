@@ -12,6 +12,7 @@ export default defineConfig({
   build: {
     target: "es2022",
     assetsInlineLimit: 0,
+    license: { fileName: "licences.md" },
     rolldownOptions: { input: { index: "index.html", docs: "docs/index.html" } },
   },
   server: gateway ? { proxy: { "/api": { target: gateway }, "/ws": { target: gateway, ws: true } } } : {},
