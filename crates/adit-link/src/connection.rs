@@ -213,6 +213,30 @@ impl<S: Socket> Connection<S> {
         self.poll_pulse(cx)
     }
 
+    /// Writes and pings but reads nothing, so that the peer stops sending and yet knows that this end lives; ends by failing alone.
+    ///
+    /// What is not read cannot tell whether the peer lives, so its silence counts from the end of the hold.
+    pub async fn hold(&mut self) -> LinkError {
+        poll_fn(|cx| self.poll_hold(cx)).await
+    }
+
+    /// Polls what [`Self::hold`] waits for.
+    pub fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<LinkError> {
+        self.pulse.heard(Instant::now());
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(error);
+        }
+        loop {
+            let now = ready!(self.alarm.poll(self.pulse.deadline(), cx));
+            self.pulse.held(now);
+            if self.pulse.beat(now) == Beat::Ping
+                && let Err(error) = self.ping(cx)
+            {
+                return Poll::Ready(error);
+            }
+        }
+    }
+
     /// Seals and queues a frame; it leaves when [`Self::next`] or [`Self::flush`] is polled.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ pub const SILENCE: Duration = Duration::from_secs(25);
 /// The most pings taken between two of ours: ten times what a peer of ours sends.
 pub const MAX_PINGS: u32 = 10;
 
+/// The pings that a peer may send between two of ours while nothing is read: one, and one for the timers' drift.
+const PINGS_HELD: u32 = 2;
+
 /// What is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Beat {
@@ -31,12 +34,12 @@ pub(crate) enum Beat {
 pub(crate) struct Pulse {
     heard_at: Instant,
     ping_at: Instant,
-    pings: u32,
+    pings_left: u32,
 }
 
 impl Pulse {
     pub fn new(now: Instant) -> Self {
-        Self { heard_at: now, ping_at: now + PING_EVERY, pings: 0 }
+        Self { heard_at: now, ping_at: now + PING_EVERY, pings_left: MAX_PINGS }
     }
 
     /// Gives the time at which [`Self::beat`] is due.
@@ -49,10 +52,17 @@ impl Pulse {
         self.heard_at = now;
     }
 
+    /// Tells that nothing is read on purpose: the peer is not judged, and its pings wait to be read together.
+    pub fn held(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.pings_left = self.pings_left.saturating_add(PINGS_HELD);
+    }
+
     /// Counts a ping of the peer, and tells whether there are too many.
     pub fn is_flooded(&mut self) -> bool {
-        self.pings += 1;
-        self.pings > MAX_PINGS
+        let left = self.pings_left.checked_sub(1);
+        self.pings_left = left.unwrap_or(0);
+        left.is_none()
     }
 
     /// Tells what is due.
@@ -63,7 +73,7 @@ impl Pulse {
         if now < self.ping_at {
             return Beat::Rest;
         }
-        self.pings = 0;
+        self.pings_left = self.pings_left.max(MAX_PINGS);
         self.ping_at = now + PING_EVERY;
         Beat::Ping
     }

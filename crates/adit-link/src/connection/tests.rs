@@ -120,6 +120,24 @@ async fn an_idle_connection_is_kept_by_pings() {
     assert!(idle.await.is_err(), "nothing happens for an hour");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_held_back_for_an_hour_knows_that_this_end_lives() {
+    let (mut agent, mut gateway) = open().await;
+    agent.send(&output(0, b"not read yet")).unwrap();
+    let held = tokio::time::timeout(Duration::from_secs(3600), async {
+        tokio::select! {
+            error = gateway.hold() => format!("{error}"),
+            event = agent.next() => format!("{event:?}"),
+        }
+    });
+    assert_eq!(held.await.ok(), None);
+    assert_eq!(frame(&mut gateway).await, output(0, b"not read yet"));
+    let idle = tokio::time::timeout(Duration::from_secs(3600), async {
+        tokio::select! { event = agent.next() => event, event = gateway.next() => event }
+    });
+    assert!(idle.await.is_err(), "the pings that waited are no flood");
+}
+
 // R22, R24
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_vanished_is_noticed_within_30_seconds() {
