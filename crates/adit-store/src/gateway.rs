@@ -85,9 +85,9 @@ impl Hold {
         Ok(())
     }
 
-    /// Reads the row again and raises the fencing number.
+    /// Reads the row again, by a change that is harmless however often it takes place: its answer may be lost as well.
     async fn renew(&self, tx: &mut Tx) -> Result<Self, StoreError> {
-        let sql = "UPDATE gateways SET fence = fence + 1 WHERE id = $1 AND fence = $2 \
+        let sql = "UPDATE gateways SET recoveries = recoveries + 1 WHERE id = $1 AND fence = $2 \
              RETURNING fence, batch, head_seq, head_hash";
         tx.begin().await?;
         tx.enter(Scope::System).await?;

@@ -25,6 +25,7 @@ mod setting;
 mod sql;
 mod sqlite;
 mod store;
+mod tenant;
 mod ticket;
 mod tx;
 mod writer;

@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::gateway::{Hold, Opener};
+use crate::sql::Dialect;
 use crate::tx::{Scope, Tx};
 use crate::{Meter, NewEvent, StoreError};
 
@@ -233,7 +234,7 @@ impl WriterTask {
     }
 
     async fn run_batch(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Done, StoreError> {
-        self.tx.begin().await?;
+        self.begin().await?;
         let alone = jobs.len() == 1;
         let mut chain = self.hold.chain;
         let mut succeeded = 0;
@@ -265,6 +266,16 @@ impl WriterTask {
         hold.write(&mut self.tx).await?;
         self.tx.plain("COMMIT").await?;
         Ok(Done::Committed(hold))
+    }
+
+    /// Begins a transaction; a connection that a server ended while nobody used it is replaced, as nothing was begun on it.
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        let begun = self.tx.begin().await;
+        if begun.is_ok() || self.tx.dialect() == Dialect::Sqlite {
+            return begun;
+        }
+        self.recover().await?;
+        self.tx.begin().await
     }
 
     /// Runs one operation and links its events; a failure leaves the chain as it was.

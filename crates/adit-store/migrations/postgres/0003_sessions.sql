@@ -5,6 +5,7 @@ CREATE TABLE gateways (
     tenant_id UUID NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     name TEXT NOT NULL,
     fence BIGINT NOT NULL,
+    recoveries BIGINT NOT NULL DEFAULT 0,
     batch BIGINT NOT NULL,
     head_seq BIGINT NOT NULL,
     head_hash BYTEA NOT NULL CHECK (length(head_hash) = 32),

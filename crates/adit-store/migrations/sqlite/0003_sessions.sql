@@ -5,6 +5,7 @@ CREATE TABLE gateways (
     tenant_id BLOB NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     name TEXT NOT NULL,
     fence INTEGER NOT NULL,
+    recoveries INTEGER NOT NULL DEFAULT 0,
     batch INTEGER NOT NULL,
     head_seq INTEGER NOT NULL,
     head_hash BLOB NOT NULL CHECK (length(head_hash) = 32),

@@ -1,0 +1,41 @@
+//! The store's contract, shown on both databases, and what only one of them has to show.
+
+mod audit;
+mod crash;
+mod credential;
+mod database;
+mod disk;
+mod gateway;
+mod grant;
+mod machine;
+mod migration;
+mod principal;
+mod recording;
+mod server;
+mod session;
+mod tenancy;
+mod ticket;
+mod world;
+
+/// Runs each named case on SQLite, as a test of its own, and all of them on one PostgreSQL server, each in a database of its own.
+macro_rules! on_both {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case($crate::store::world::World::sqlite().await).await;
+                }
+            )*
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn the_same_holds_on_postgresql() {
+            $(
+                eprintln!(concat!("on PostgreSQL: ", stringify!($case)));
+                $case($crate::store::world::World::postgres().await).await;
+            )*
+        }
+    };
+}
+use on_both;
