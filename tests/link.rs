@@ -1,0 +1,3 @@
+//! The link between an agent and a gateway, over a network that fails.
+
+mod partition;
