@@ -8,7 +8,7 @@ use adit_domain::{
     Capabilities, Capability, Code, GrantId, MachineLabel, Principal, PrincipalId, PrincipalKind,
     PrincipalName, TenantId,
 };
-use adit_store::{Account, FirstAdmin, Grant, NewGrant, NewPrincipal};
+use adit_store::{Account, FirstAdmin, Grant, NewGrant, NewPrincipal, Paging};
 use serde_json::json;
 
 use crate::Gateway;
@@ -71,6 +71,15 @@ impl Gateway {
                 ))
             }
         }
+    }
+
+    /// Tells whether nobody has been added yet.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the database does not answer.
+    pub async fn is_new(&self) -> Result<bool, Refusal> {
+        let page = self.store.tenant(TenantId::SEED).list_principals(&Paging::first(1)).await?;
+        Ok(page.items.is_empty())
     }
 
     /// Adds a user.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub recording: RecordingMode,
     /// Whether a session ends when its recording cannot be written.
     pub recording_strict: bool,
+    /// Whether each audit event is also written to standard output as a line of JSON (TERM-52).
+    pub audit_lines: bool,
     /// After how long unsynced recorded bytes are synced.
     pub recording_sync: Duration,
 }
@@ -64,6 +66,7 @@ impl Settings {
             sessions_total: 5_000,
             recording: RecordingMode::Output,
             recording_strict: false,
+            audit_lines: false,
             recording_sync: Duration::from_millis(200),
         }
     }

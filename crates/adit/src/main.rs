@@ -1,2 +1,59 @@
-//! adit.
-fn main() {}
+//! Adit: one gate for every remote session. Gateway, agent and CLI in one binary.
+//!
+//! Read first: [`up`] (gateway and agent of this machine), [`serve`] (a gateway), [`agent`] (a machine), `cli` (everything a person or a
+//! script asks a gateway for).
+
+mod agent;
+mod cli;
+mod config;
+mod log;
+mod output;
+mod parent;
+mod serve;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// One gate for every remote session.
+#[derive(Debug, Parser)]
+#[command(name = "adit", version, max_term_width = 100, propagate_version = true)]
+struct Adit {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a gateway and an agent for this machine
+    Up(up::Up),
+    /// Start a gateway by its configuration
+    Serve(serve::Serve),
+    /// Join a gateway as a machine, and serve it
+    Agent(agent::Agent),
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+fn main() -> ExitCode {
+    // A shell's supervisor is this same binary; it must be small, so it comes before everything else.
+    adit_agent::supervise::main();
+    match Adit::parse().command {
+        Command::Up(up) => told(up.run()),
+        Command::Serve(serve) => told(serve.run()),
+        Command::Agent(agent) => told(agent.run()),
+        Command::Client(command) => command.run_alone(cli::Context { grammar: Adit::command }),
+    }
+}
+
+/// Says what went wrong, with its causes, and gives the exit status.
+fn told(ended: anyhow::Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("adit: {error:#}");
+            ExitCode::from(125)
+        }
+    }
+}

@@ -81,6 +81,11 @@ impl Client {
         &self.base
     }
 
+    /// Gives the gateway's address as people write it.
+    pub fn name(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
     /// Gives whose signature counts.
     pub fn trust(&self) -> &Trust {
         &self.trust
@@ -224,7 +229,7 @@ impl Client {
     }
 
     fn unreachable(&self, cause: &reqwest::Error) -> Failure {
-        Failure::Unreachable { url: self.base.to_string(), cause: innermost(cause) }
+        Failure::Unreachable { url: self.name().to_owned(), cause: innermost(cause) }
     }
 }
 
@@ -300,7 +305,7 @@ fn tls(base: &Url, trust: &Trust) -> Result<rustls::ClientConfig, Failure> {
     }
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
+        .with_safe_default_protocol_versions()
         .expect("the provider speaks TLS 1.3");
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -7,7 +7,7 @@ use adit_link::viewer::Event;
 use adit_wire::frame::{Data, Kind};
 use adit_wire::terminal::v1 as pb;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Ended;
@@ -28,6 +28,9 @@ const INTERRUPTS: usize = 3;
 
 /// See [`INTERRUPTS`].
 const IMPATIENCE: Duration = Duration::from_secs(2);
+
+/// A session without a command always has a terminal, so the login shell is named as one.
+const LOGIN_SHELL: [&str; 3] = ["sh", "-c", "exec \"${SHELL:-/bin/sh}\" -l"];
 
 /// Runs a command on a machine.
 #[derive(Args, Debug)]
@@ -58,9 +61,9 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
 }
 
 impl Exec {
-    /// Makes one that runs the login shell, which reads its commands from standard input.
+    /// Makes one that runs the login shell without a terminal; it reads its commands from standard input.
     pub fn shell(target: String, gateway: GatewayOptions) -> Self {
-        let (env, command) = (Vec::new(), Vec::new());
+        let (env, command) = (Vec::new(), LOGIN_SHELL.map(str::to_owned).to_vec());
         Self { target, tty: false, env, escape: Escape(None), command, gateway }
     }
 
@@ -72,10 +75,7 @@ impl Exec {
             let body = connect::request(&self.target, &command);
             return connect::connect(client, &body, Mode::Control, self.escape).await;
         }
-        let mut body = json!({ "machine": machine(&self.target), "pty": false });
-        if !command.is_empty() {
-            body["command"] = Value::from(command);
-        }
+        let body = json!({ "machine": machine(&self.target), "pty": false, "command": command });
         let mut attachment = Attachment::open(client, &body, Mode::Control, Size::USUAL).await?;
         attachment.give_up_after(GIVE_UP_AFTER);
         let mut streams = Streams::new(attachment)?;

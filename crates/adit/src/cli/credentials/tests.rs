@@ -75,7 +75,7 @@ fn a_foreign_owner_is_refused() {
     if std::os::unix::fs::chown(&file, Some(65534), None).is_err() {
         // Only root can give a file away; anybody else looks at a file of root's.
         let dir = open_folder(Path::new("/etc"));
-        assert!(dir.err().expect("root owns it").to_string().contains("another user"));
+        assert!(dir.expect_err("root owns it").to_string().contains("another user"));
         return;
     }
     assert!(why(Credentials::load_from(&folder)).contains("another user owns it"));

@@ -29,7 +29,7 @@ pub async fn look(options: &GatewayOptions) -> Vec<Finding> {
             return findings;
         }
     };
-    findings.push(Finding::good("settings", format!("The gateway is {}.", client.base())));
+    findings.push(Finding::good("settings", format!("The gateway is {}.", client.name())));
     let reached = reach(&client).await;
     let is_there = reached.state != State::Bad;
     findings.push(reached);
@@ -92,7 +92,7 @@ async fn reach(client: &Client) -> Finding {
             Finding::of("gateway", State::Bad, sentence, mend)
         }
         Err(_) => {
-            let sentence = format!("Something answers at {}, and it is no gateway.", client.base());
+            let sentence = format!("Something answers at {}, and it is no gateway.", client.name());
             Finding::of("gateway", State::Bad, sentence, "Correct the address.")
         }
     }

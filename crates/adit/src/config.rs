@@ -1,0 +1,222 @@
+//! The configuration file (TOML) and the environment, read into settings.
+//!
+//! Everything has a default but the folder and the session secret of `adit serve`. A key that is not known is an error, so that a
+//! misspelt one is not a default in disguise.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use adit_core::Settings;
+use adit_domain::session::MAX_GRACE;
+use adit_domain::{RecordingMode, Secret};
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder of keys, recordings and the embedded database.
+    pub data: Option<PathBuf>,
+    /// Where people and the CLI connect. Anything but loopback needs `tls`.
+    pub listen: Option<String>,
+    /// Where machines connect, with certificates.
+    pub machines_listen: Option<String>,
+    /// The address that people type, where it is not `listen`: behind a name or a proxy.
+    pub url: Option<String>,
+    /// The address that machines dial, where it is not `machines_listen`.
+    pub machines_url: Option<String>,
+    /// Host names that the gateway answers to, beside loopback and those of `url` and `listen`.
+    pub hosts: Vec<String>,
+    /// What people call this gateway, in lists and in the audit log.
+    pub name: Option<String>,
+    /// Whether each audit event is also written to standard output as a line of JSON.
+    pub audit_lines: Option<bool>,
+    /// Whether `/metrics` answers loopback without a token.
+    pub open_metrics: Option<bool>,
+    /// The certificate of `listen`.
+    pub tls: Option<TlsFiles>,
+    /// The database.
+    pub database: Database,
+    /// Sessions.
+    pub session: Session,
+    /// Recordings.
+    pub recording: Recording,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://user@host:port/database`; absent: a file in `data`. The environment's `ADIT_DATABASE_URL` wins.
+    pub url: Option<String>,
+}
+
+/// Limits of sessions. The environment's names win.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// A file with `SESSION_TOKEN_SECRET`, readable by its owner only.
+    pub token_secret_file: Option<PathBuf>,
+    /// `SESSION_EXPIRY_SECONDS`: life of a session token and a warrant between two looks at the policy.
+    pub expiry_seconds: Option<u64>,
+    /// `RATE_LIMIT_TOKENS`: messages a second of one session.
+    pub rate_limit_tokens: Option<u32>,
+    /// `RATE_LIMIT_BURST`: how many more at once.
+    pub rate_limit_burst: Option<u32>,
+    /// `CLOCK_SKEW_TOLERANCE`: seconds.
+    pub clock_skew_tolerance: Option<u64>,
+    /// `NONCE_HISTORY_LIMIT`: nonces remembered a machine.
+    pub nonce_history_limit: Option<usize>,
+    /// How long a session may last, in seconds.
+    pub max_length_seconds: Option<u64>,
+    /// How long a session may be idle, in seconds; absent: for ever.
+    pub idle_seconds: Option<u64>,
+    /// How long a shell lives without its link or its viewer, in seconds; at most a day.
+    pub grace_seconds: Option<u64>,
+    /// Live sessions a user may have.
+    pub per_user: Option<u32>,
+    /// Live sessions of this gateway.
+    pub total: Option<usize>,
+}
+
+/// What is recorded.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recording {
+    /// `off`, `output` or `input`.
+    pub mode: Option<String>,
+    /// Whether a session ends when its recording cannot be written.
+    pub strict: Option<bool>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it is not there, or a line of it is wrong; the message has the line.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("reading the configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("the configuration {}", path.display()))
+    }
+
+    /// Reads a file if it is there.
+    ///
+    /// # Errors
+    /// When a line of it is wrong.
+    pub fn load_if_there(path: &Path) -> anyhow::Result<Self> {
+        if path.exists() { Self::load(path) } else { Ok(Self::default()) }
+    }
+
+    /// Makes settings of the file and the environment.
+    ///
+    /// # Errors
+    /// When a value is out of its range.
+    pub fn settings(&self, dir: &Path) -> anyhow::Result<Settings> {
+        let mut settings = Settings::new(dir);
+        let session = &self.session;
+        let seconds =
+            |name: &str, file: Option<u64>| number(name, file).map(|n| n.map(Duration::from_secs));
+        let set = |to: &mut Duration, value: Option<Duration>| *to = value.unwrap_or(*to);
+        set(&mut settings.token_life, seconds("SESSION_EXPIRY_SECONDS", session.expiry_seconds)?);
+        set(
+            &mut settings.clock_skew,
+            seconds("CLOCK_SKEW_TOLERANCE", session.clock_skew_tolerance)?,
+        );
+        set(&mut settings.max_length, session.max_length_seconds.map(Duration::from_secs));
+        set(&mut settings.grace, session.grace_seconds.map(Duration::from_secs));
+        settings.rate_tokens =
+            number("RATE_LIMIT_TOKENS", session.rate_limit_tokens)?.unwrap_or(settings.rate_tokens);
+        settings.rate_burst =
+            number("RATE_LIMIT_BURST", session.rate_limit_burst)?.unwrap_or(settings.rate_burst);
+        settings.nonce_history = number("NONCE_HISTORY_LIMIT", session.nonce_history_limit)?
+            .unwrap_or(settings.nonce_history);
+        settings.idle = session.idle_seconds.map(Duration::from_secs);
+        settings.sessions_per_user = session.per_user.unwrap_or(settings.sessions_per_user);
+        settings.sessions_total = session.total.unwrap_or(settings.sessions_total);
+        settings.recording_strict = self.recording.strict.unwrap_or(settings.recording_strict);
+        if let Some(mode) = &self.recording.mode {
+            let Ok(mode) = mode.parse::<RecordingMode>() else {
+                bail!("recording.mode is `off`, `output` or `input`, not `{mode}`");
+            };
+            settings.recording = mode;
+        }
+        check(&settings)?;
+        Ok(settings)
+    }
+
+    /// Gives the session secret: of the environment, else of the file that the configuration names.
+    ///
+    /// # Errors
+    /// When it is short, no hex, or a value that others know too.
+    pub fn session_secret(&self) -> anyhow::Result<Option<Secret<String>>> {
+        let text = match (std::env::var("SESSION_TOKEN_SECRET"), &self.session.token_secret_file) {
+            (Ok(text), _) => text,
+            (Err(_), Some(path)) => std::fs::read_to_string(path)
+                .with_context(|| format!("reading the session secret {}", path.display()))?,
+            (Err(_), None) => return Ok(None),
+        };
+        let text = text.trim().to_owned();
+        adit_session::SecretKey::from_hex(&text)?;
+        Ok(Some(Secret::new(text)))
+    }
+
+    /// Gives the database's address: of the environment, else of the file.
+    pub fn database_url(&self) -> Option<Secret<String>> {
+        let url = std::env::var("ADIT_DATABASE_URL").ok().or_else(|| self.database.url.clone());
+        url.map(Secret::new)
+    }
+}
+
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    if settings.token_life <= settings.refresh_before {
+        bail!(
+            "SESSION_EXPIRY_SECONDS is {}; it must be over {}, the time before its end at which a token is refreshed",
+            settings.token_life.as_secs(),
+            settings.refresh_before.as_secs()
+        );
+    }
+    if settings.rate_tokens == 0 {
+        bail!("RATE_LIMIT_TOKENS is 0; then nothing could be typed");
+    }
+    if settings.grace > MAX_GRACE {
+        bail!("session.grace_seconds is over a day");
+    }
+    if settings.max_length.is_zero() {
+        bail!("session.max_length_seconds is 0; then no session could live");
+    }
+    Ok(())
+}
+
+fn number<T: std::str::FromStr>(name: &str, file: Option<T>) -> anyhow::Result<Option<T>> {
+    match std::env::var(name) {
+        Err(_) => Ok(file),
+        Ok(text) => match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => bail!("{name} is `{text}`, which is not a whole number"),
+        },
+    }
+}
+
+/// Reads an address to listen on.
+///
+/// # Errors
+/// When it is not written as `HOST:PORT` with an IP address.
+pub fn listen_address(text: &str) -> anyhow::Result<SocketAddr> {
+    let text = text.replacen("localhost", "127.0.0.1", 1);
+    text.parse().with_context(|| {
+        format!("`{text}` is no address to listen on; write it as 127.0.0.1:7800 or [::1]:7800")
+    })
+}
