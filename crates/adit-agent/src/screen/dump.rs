@@ -1,18 +1,28 @@
 //! Turns avt's own dump into one that any terminal reads: stand-ins become what they stand for, and avt's own sequences common ones.
 
 use super::glyphs::{Glyph, Glyphs};
+use super::model::FIRST_JOINING;
 use super::style::Extra;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// Translates a dump.
-pub(super) fn translate(dump: &str, glyphs: &Glyphs) -> String {
+pub(super) fn translate(dump: &str, glyphs: &Glyphs, saved: [&Extra; 2]) -> String {
     let mut writer = Writer {
         out: String::with_capacity(dump.len()),
         extra: Extra::default(),
         glyphs,
         last: None,
+        before: String::new(),
     };
     let mut rest = dump;
+    let mut is_alternate = false;
     while let Some(character) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("\x1b7") {
+            writer.save(saved[usize::from(is_alternate)]);
+            rest = after;
+            continue;
+        }
+        is_alternate |= rest.starts_with("\x1b[?1047h");
         match rest.strip_prefix("\x1b[") {
             Some(sequence) => {
                 let end = sequence
@@ -37,6 +47,8 @@ struct Writer<'a> {
     glyphs: &'a Glyphs,
     /// What a repetition repeats, when it is more than a character.
     last: Option<&'a Glyph>,
+    /// The text of the cell before.
+    before: String,
 }
 
 impl<'a> Writer<'a> {
@@ -50,12 +62,25 @@ impl<'a> Writer<'a> {
             // Tab stops: all away, one here.
             ("5W", _) => self.plain("\x1b[3g"),
             ("0W", _) => self.plain("\x1bH"),
+            // A colour by its parts: xterm.js wants the colour space before them, empty.
+            (style, _) if style.ends_with('m') => {
+                self.plain("\x1b[");
+                self.out.push_str(&with_colour_space(style));
+            }
             (other, _) => {
                 self.plain("\x1b[");
                 self.out.push_str(other);
             }
         }
         self.last = None;
+    }
+
+    /// Saves the cursor with the looks that it was saved with.
+    fn save(&mut self, extra: &Extra) {
+        self.last = None;
+        self.change(extra);
+        self.out.push_str("\x1b7");
+        self.change(&Extra::default());
     }
 
     fn character(&mut self, character: char) {
@@ -66,19 +91,34 @@ impl<'a> Writer<'a> {
             }
             None => {
                 self.last = None;
-                self.plain(character.encode_utf8(&mut [0; 4]));
+                self.change(&Extra::default());
+                self.cell(character.encode_utf8(&mut [0; 4]));
             }
         }
     }
 
+    /// Writes a cell's text, kept apart from the cell before where the two would join.
+    fn cell(&mut self, text: &str) {
+        if let Some(first) = text.chars().next().filter(|first| *first >= FIRST_JOINING) {
+            self.before.push(first);
+            if self.before.graphemes(true).count() == 1 {
+                self.out.push_str(APART);
+            }
+        }
+        self.before.clear();
+        self.before.push_str(text);
+        self.out.push_str(text);
+    }
+
     fn plain(&mut self, text: &str) {
         self.change(&Extra::default());
+        self.before.clear();
         self.out.push_str(text);
     }
 
     fn glyph(&mut self, glyph: &Glyph) {
         self.change(&glyph.extra);
-        self.out.push_str(&glyph.text);
+        self.cell(&glyph.text);
     }
 
     fn change(&mut self, to: &Extra) {
@@ -88,3 +128,14 @@ impl<'a> Writer<'a> {
         }
     }
 }
+
+fn with_colour_space(style: &str) -> String {
+    let parameters = style.split(';').map(|parameter| match parameter.split_once(":2:") {
+        Some((target @ ("38" | "48"), rgb)) => format!("{target}:2::{rgb}"),
+        _ => parameter.to_owned(),
+    });
+    parameters.collect::<Vec<_>>().join(";")
+}
+
+/// The end of a string that never began: nothing but the end of a cluster.
+const APART: &str = "\x1b\\";

@@ -5,7 +5,7 @@
 use super::glyphs::{Glyph, Glyphs, is_reserved};
 use super::modes::Modes;
 use super::scanner::{Scanner, Sink};
-use super::style::Extra;
+use super::style::{Extra, Pen};
 use crate::shell::Size;
 use avt::{ScreenKind, Terminal};
 use std::collections::HashSet;
@@ -24,11 +24,15 @@ struct State {
     size: Size,
     modes: Modes,
     glyphs: Glyphs,
+    pen: Pen,
     extra: Extra,
+    /// Columns up to the edge that are certainly free; only counted where it matters.
+    room: usize,
     /// Of the primary and the alternate screen.
-    saved_extra: [Extra; 2],
+    saved: [(Pen, Extra); 2],
     charsets: Charsets,
-    has_margins: bool,
+    /// First and last row of what scrolls, when it is not all.
+    margins: Option<(usize, usize)>,
     /// Without it the cursor stays on the last character of a row.
     wraps: bool,
     /// What is printed shifts the rest of its row.
@@ -67,10 +71,12 @@ impl Model {
                 size,
                 modes: Modes::default(),
                 glyphs: Glyphs::default(),
+                pen: Pen::default(),
                 extra: Extra::default(),
-                saved_extra: [Extra::default(), Extra::default()],
+                room: 0,
+                saved: Default::default(),
                 charsets: Charsets::default(),
-                has_margins: false,
+                margins: None,
                 wraps: true,
                 inserts: false,
                 last: None,
@@ -80,7 +86,7 @@ impl Model {
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        let bytes = match self.scanner.is_at_rest() && !self.state.has_margins {
+        let bytes = match self.scanner.is_at_rest() && self.state.margins.is_none() {
             true => super::skip::skip(bytes, self.state.size.rows().into(), |kind| match kind {
                 super::skip::Skipped::Style(parameters) => self.state.csi(parameters, b'm'),
                 super::skip::Skipped::Lines => self.state.go_to_last_row(),
@@ -97,7 +103,7 @@ impl Model {
     pub(super) fn resize(&mut self, size: Size) {
         self.state.size = size;
         self.state.last = None;
-        self.state.has_margins = false;
+        self.state.margins = None;
         self.state.terminal().resize(size.cols().into(), size.rows().into());
     }
 
@@ -161,24 +167,69 @@ impl State {
         self.pass(&format!("\x1b[{rows};1H"));
     }
 
-    fn saved_extra(&mut self) -> &mut Extra {
+    fn saved(&mut self) -> &mut (Pen, Extra) {
         self.flush();
         match self.terminal().active_screen_kind() {
-            ScreenKind::Primary => &mut self.saved_extra[0],
-            ScreenKind::Alternate => &mut self.saved_extra[1],
+            ScreenKind::Primary => &mut self.saved[0],
+            ScreenKind::Alternate => &mut self.saved[1],
         }
     }
 
     fn save(&mut self) {
-        let extra = self.extra.clone();
-        *self.saved_extra() = extra;
+        let looks = (self.pen.clone(), self.extra.saved());
+        *self.saved() = looks;
+    }
+
+    /// Takes away the cell that was inserted to begin a row.
+    fn unshift(&mut self) {
+        if self.inserts {
+            self.erase("\x1b[1P");
+        }
+    }
+
+    /// Does what may erase cells, with the pen that xterm.js erases with.
+    fn erase(&mut self, sequence: &str) {
+        if self.pen.erases_as_it_writes() {
+            return self.pass(sequence);
+        }
+        self.pen.write_erasing(&mut self.pending);
+        self.pass(sequence);
+        self.pen.write(&mut self.pending);
+    }
+
+    /// Makes room for a character at the edge as xterm.js does: a cell too few for a wide one is blanked, and a row that scrolls in
+    /// is erased with the right pen.
+    fn make_room(&mut self, width: usize) {
+        let is_special = !self.pen.erases_as_it_writes();
+        if !self.wraps || (width == 1 && !is_special) {
+            self.room = self.room.saturating_sub(width);
+            return;
+        }
+        if self.room < width {
+            self.flush();
+            let columns = usize::from(self.size.cols());
+            self.room = columns.saturating_sub(self.terminal().cursor().col);
+            if self.room < width {
+                if self.room == 1 {
+                    self.put(" ", 1);
+                }
+                if is_special {
+                    self.erase(" \r");
+                    self.unshift();
+                }
+                self.room = columns;
+            }
+        }
+        self.room = self.room.saturating_sub(width);
     }
 
     /// Restores looks; avt would restore wrapping too, xterm.js does not.
     fn restore(&mut self, sequence: &str) {
         self.pass(sequence);
         self.pass(if self.wraps { "\x1b[?7h" } else { "\x1b[?7l" });
-        self.extra = self.saved_extra().clone();
+        let (pen, extra) = self.saved().clone();
+        self.pen = pen;
+        self.extra.restore(&extra, &self.pen);
     }
 
     /// Prints a cluster where the cursor is.
@@ -190,10 +241,7 @@ impl State {
                 self.pending.push(character)
             }
             Some(character) => {
-                let drawn = self
-                    .charsets
-                    .translate(character)
-                    .map_or_else(|| Box::from(text), |drawn| Box::from(drawn.as_str()));
+                let drawn = self.drawn(character, text);
                 let glyph = Glyph { text: drawn, extra: self.extra.clone(), is_wide: width == 2 };
                 let stand_in = self.glyphs.stand_in(glyph).unwrap_or(character);
                 self.pending.push(stand_in);
@@ -202,9 +250,17 @@ impl State {
         }
     }
 
+    /// The text of a cluster as the character set in use shows it.
+    fn drawn(&self, first: char, text: &str) -> Box<str> {
+        match self.charsets.translate(first) {
+            Some(drawn) => (drawn + &text[first.len_utf8()..]).into(),
+            None => text.into(),
+        }
+    }
+
     /// Joins a character to the cluster before the cursor, if it belongs there.
     fn join(&mut self, character: char) -> bool {
-        let Some(last) = self.last.as_ref().filter(|_| self.wraps) else { return false };
+        let Some(last) = &self.last else { return false };
         if last.text.len() >= CLUSTER_BYTES {
             return character.width() == Some(0);
         }
@@ -215,13 +271,22 @@ impl State {
         }
         let (before, width) = (last.width, text.width().clamp(1, 2));
         self.flush();
-        let column = self.terminal().cursor().col + 1 - before;
+        let after = self.terminal().cursor().col + 1;
+        if !self.wraps && after >= usize::from(self.size.cols()) {
+            return false;
+        }
+        let column = after - before;
         self.pass(&format!("\x1b[4l\x1b[{column}G"));
+        if width > before && column == usize::from(self.size.cols()) {
+            // It has grown and goes to the next row.
+            self.put(" ", 1);
+        }
         self.put(&text, width);
         if self.inserts {
             self.pass("\x1b[4h");
         }
         self.last = Some(Last { text, width });
+        self.room = 0;
         true
     }
 
@@ -256,12 +321,17 @@ impl State {
     fn dump(&mut self) -> String {
         self.flush();
         let cells = self.terminal().dump();
-        let mut out = super::dump::translate(&cells, &self.glyphs);
+        let mut out =
+            super::dump::translate(&cells, &self.glyphs, [&self.saved[0].1, &self.saved[1].1]);
         self.modes.write(&mut out);
         Extra::default().write_change(&self.extra, &mut out);
         let after = self.terminal().cursor().col + 1;
-        // A cluster that may go on is printed again, so that what joins it finds it. While insertion is on, that would shift.
-        if let Some(last) = self.last.as_ref().filter(|_| self.wraps && !self.inserts) {
+        let is_at_edge = after >= usize::from(self.size.cols());
+        // A cluster that may go on is printed again, so that what joins or repeats it finds it. While insertion is on, that would
+        // shift; and where nothing wraps, nobody knows at the edge where the cluster stands.
+        if let Some(last) =
+            self.last.as_ref().filter(|_| !self.inserts && (self.wraps || !is_at_edge))
+        {
             let column = after - last.width;
             out.push_str(&format!("\x1b[{column}G{}", last.text));
         }
@@ -272,6 +342,7 @@ impl State {
 impl Sink for State {
     fn print(&mut self, character: char) {
         if character.is_ascii() {
+            self.make_room(1);
             if self.extra.is_plain() {
                 self.pending.push(character);
             } else {
@@ -279,18 +350,21 @@ impl Sink for State {
             }
             return self.set_last(character, 1);
         }
-        let width = character.width().unwrap_or(1);
-        if character >= FIRST_JOINING && self.join(character) || width == 0 {
+        if character >= FIRST_JOINING && self.join(character) {
             return;
         }
+        // What has nothing to join has a cell of its own.
+        let width = character.width().unwrap_or(1).max(1);
+        self.make_room(width);
         self.put(character.encode_utf8(&mut [0; 4]), width);
         self.set_last(character, width);
     }
 
     fn control(&mut self, control: u8) {
-        self.last = None;
+        self.sequence_begins();
         match control {
-            b'\x08'..=b'\r' => self.pending.push(char::from(control)),
+            b'\n'..=b'\x0c' => self.erase(char::from(control).encode_utf8(&mut [0; 4])),
+            b'\x08' | b'\t' | b'\r' => self.pending.push(char::from(control)),
             b'\x0e' | b'\x0f' => {
                 self.charsets.active = usize::from(control == b'\x0e');
                 self.pending.push(char::from(control));
@@ -300,7 +374,7 @@ impl Sink for State {
     }
 
     fn escape(&mut self, intermediates: &[u8], last: u8) {
-        self.last = None;
+        self.sequence_begins();
         match (intermediates, last) {
             ([], b'7') => {
                 self.save();
@@ -309,7 +383,7 @@ impl Sink for State {
             ([], b'8') => {
                 self.restore("\x1b8");
             }
-            ([], b'D' | b'E' | b'H' | b'M') => self.pass(&format!("\x1b{}", char::from(last))),
+            ([], b'D' | b'E' | b'H' | b'M') => self.erase(&format!("\x1b{}", char::from(last))),
             ([], b'=' | b'>') => self.modes.set_keypad(last == b'='),
             ([], b'c') => self.reset(),
             ([b'#'], b'8') => self.pass("\x1b#8"),
@@ -323,7 +397,8 @@ impl Sink for State {
     }
 
     fn csi(&mut self, parameters: &[u8], last: u8) {
-        self.last = None;
+        let repeats = self.last.is_some();
+        self.sequence_begins();
         match (parameters.first(), last) {
             (Some(b'?'), b'h' | b'l') => {
                 numbers(&parameters[1..]).for_each(|mode| self.set_private(mode, last == b'h'))
@@ -336,15 +411,17 @@ impl Sink for State {
             }
             (_, b'm') if is_numeric(parameters) => {
                 let (extra, pending) = (&mut self.extra, &mut self.pending);
-                extra.select(parameters, pending);
+                extra.select(parameters, &mut self.pen, pending);
             }
+            // Only what was just printed is repeated.
+            (_, b'b') if !repeats => {}
             _ if is_numeric(parameters) => self.act(parameters, last),
             _ => {}
         }
     }
 
     fn osc(&mut self, payload: &[u8]) {
-        self.last = None;
+        self.sequence_begins();
         let payload = String::from_utf8_lossy(payload);
         let (number, text) = payload.split_once(';').unwrap_or((&payload, ""));
         match number.parse() {
@@ -356,6 +433,12 @@ impl Sink for State {
 }
 
 impl State {
+    /// A cluster ends with any sequence, and the cursor may move.
+    fn sequence_begins(&mut self) {
+        self.last = None;
+        self.room = 0;
+    }
+
     fn set_last(&mut self, character: char, width: usize) {
         match &mut self.last {
             Some(last) => {
@@ -373,11 +456,7 @@ impl State {
         let (first, second) = (values.next().unwrap_or(0), values.next());
         match last {
             b'H' | b'f' => self.pass(&format!("\x1b[{first};{}H", second.unwrap_or(0))),
-            b'r' => {
-                self.has_margins = first > 1
-                    || second.is_some_and(|bottom| bottom > 0 && bottom < self.size.rows());
-                self.pass(&format!("\x1b[{first};{}r", second.unwrap_or(0)));
-            }
+            b'r' => self.set_margins(first, second.unwrap_or(0)),
             b'b' => self.pass(&format!("\x1b[{}b", first.min(self.size.cols()))),
             b's' => {
                 self.save();
@@ -393,21 +472,42 @@ impl State {
                 }
             }
             b'T' if second.is_some() => {}
-            b'@'..=b'G'
-            | b'I'..=b'M'
-            | b'P'
-            | b'S'
-            | b'T'
-            | b'X'
-            | b'Z'
-            | b'`'
-            | b'a'
-            | b'd'
-            | b'e'
-            | b'g' => {
+            b'T' => self.scroll_down(first),
+            b'L' | b'M' => self.change_rows(&format!("\x1b[{first}{}\r", char::from(last))),
+            b'@' | b'J' | b'K' | b'P' | b'S' | b'X' => {
+                self.erase(&format!("\x1b[{first}{}", char::from(last)))
+            }
+            b'A'..=b'G' | b'I' | b'Z' | b'`' | b'a' | b'd' | b'e' | b'g' => {
                 self.pass(&format!("\x1b[{first}{}", char::from(last)));
             }
             _ => {}
+        }
+    }
+
+    /// Rows that scroll in from above have no background in xterm.js.
+    fn scroll_down(&mut self, rows: u16) {
+        self.pass(&format!("\x1b[0m\x1b[{rows}T"));
+        self.pen.write(&mut self.pending);
+    }
+
+    /// Sets the rows that scroll; what is past the screen ends at its last row, as in xterm.js.
+    fn set_margins(&mut self, top: u16, bottom: u16) {
+        let rows = self.size.rows();
+        let top = top.max(1);
+        let bottom = if bottom == 0 { rows } else { bottom.min(rows) };
+        if top < bottom {
+            self.margins = (top > 1 || bottom < rows)
+                .then_some((usize::from(top) - 1, usize::from(bottom) - 1));
+            self.pass(&format!("\x1b[{top};{bottom}r"));
+        }
+    }
+
+    /// Inserts or deletes rows, which happens only within the margins and ends in the first column.
+    fn change_rows(&mut self, sequence: &str) {
+        self.flush();
+        let row = self.terminal().cursor().row;
+        if self.margins.is_none_or(|(top, bottom)| (top..=bottom).contains(&row)) {
+            self.erase(sequence);
         }
     }
 
@@ -418,6 +518,12 @@ impl State {
         }
         match mode {
             1048 | 1049 if !on => self.restore(&format!("\x1b[?{mode}l")),
+            1047 if on => self.erase("\x1b[?1047h"),
+            1049 if on => {
+                self.pass("\x1b[?1048h");
+                self.erase("\x1b[?1047h");
+            }
+            47 if on => self.erase("\x1b[?1047h"),
             1 | 6 | 7 | 25 | 1047..=1049 => self.pass(&format!("\x1b[?{mode}{set}")),
             47 => self.pass(&format!("\x1b[?1047{set}")),
             _ => self.modes.set(mode, on),
@@ -431,19 +537,21 @@ impl State {
         self.modes.soft_reset();
         self.extra = Extra::default();
         self.charsets = Charsets::default();
-        self.has_margins = false;
+        self.margins = None;
         self.wraps = true;
         self.inserts = false;
-        *self.saved_extra() = Extra::default();
+        self.pen = Pen::default();
+        *self.saved() = Default::default();
         self.pass("\x1b[!p\x1b[?7h\x1b[?1l");
     }
 
     fn reset(&mut self) {
         self.modes.reset();
         self.extra = Extra::default();
-        self.saved_extra = [Extra::default(), Extra::default()];
+        self.pen = Pen::default();
+        self.saved = Default::default();
         self.charsets = Charsets::default();
-        self.has_margins = false;
+        self.margins = None;
         self.wraps = true;
         self.inserts = false;
         self.pass("\x1bc");
@@ -478,7 +586,7 @@ fn numbers(parameters: &[u8]) -> impl Iterator<Item = u16> {
 }
 
 /// No character before it joins the one before.
-const FIRST_JOINING: char = '\u{300}';
+pub(super) const FIRST_JOINING: char = '\u{300}';
 /// A family of four with skin tones is shorter; what follows is dropped.
 const CLUSTER_BYTES: usize = 64;
 /// As many as xterm.js takes.
