@@ -197,3 +197,23 @@ fn what_was_typed_is_not_printed() {
     let shown = format!("{:?}", viewer.resume());
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_message_makes_the_viewer_panic(
+        messages in proptest::collection::vec(
+            (0_u8..6, proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40)),
+            0..8,
+        ),
+    ) {
+        let mut viewer = at_work();
+        let now = Instant::now();
+        viewer.input(b"typed");
+        for (kind, rest) in messages {
+            let message = [&[kind], &rest[..]].concat();
+            // Refused or not, the next one is taken too.
+            let _ = viewer.handle_input(message.into(), now);
+            while viewer.poll_transmit(now).is_some() {}
+        }
+    }
+}
