@@ -45,9 +45,7 @@ async fn the_process_that_writes() {
             })
         })
         .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
+    futures_util::future::join_all(tasks).await;
 }
 
 /// The process that writes, and what it said.
@@ -69,7 +67,8 @@ impl Writer {
     }
 
     fn spawn(mut command: Command, folder: &Path, manner: &str) -> Self {
-        command.args(["--exact", "store::crash::the_process_that_writes"]);
+        let inside = module_path!().split_once("::").map_or("", |(_, inside)| inside);
+        command.args(["--exact", &format!("{inside}::the_process_that_writes")]);
         command.args(["--ignored", "--nocapture", "--test-threads=1"]);
         command.env(FOLDER, folder).env(MANNER, manner);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use adit_domain::Code;
 
-/// A failure of the store. Whichever it is, nothing of the operation was changed.
+/// A failure of the store: nothing of the operation was changed.
+///
+/// One case cannot be told apart: the connection to a server broke in the middle of a commit, and the server did not come back while
+/// the writer tried. Then the change may be there, and its audit event with it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database does not answer, or could not make the change durable. Trying again may help.

@@ -75,8 +75,11 @@ async fn begin(link: &mut Link<'_>, dialect: Dialect) -> Result<(), StoreError> 
     match dialect {
         Dialect::Sqlite => link.raw("BEGIN IMMEDIATE").await,
         Dialect::Postgres => {
-            // One number for all gateways of this database, so that one of them migrates at a time.
-            link.raw("BEGIN; SELECT pg_advisory_xact_lock(7018152903)").await
+            // One number for all gateways of this database, so that one of them migrates at a time; a step may take long.
+            link.raw(
+                "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(7018152903)",
+            )
+            .await
         }
     }
 }

@@ -18,6 +18,7 @@ CREATE TABLE machines (
     deleted_at BIGINT,
     UNIQUE (tenant_id, id)
 );
+CREATE INDEX machines_by_age ON machines (tenant_id, created_at, id) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX machines_label ON machines (tenant_id, label) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX machines_link_key ON machines (link_key) WHERE deleted_at IS NULL;
 

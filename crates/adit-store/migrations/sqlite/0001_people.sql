@@ -29,6 +29,7 @@ CREATE TABLE principals (
     deleted_at INTEGER,
     UNIQUE (tenant_id, id)
 ) STRICT;
+CREATE INDEX principals_by_age ON principals (tenant_id, created_at, id) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX principals_name ON principals (tenant_id, kind, name) WHERE deleted_at IS NULL;
 
 CREATE TABLE roles (
