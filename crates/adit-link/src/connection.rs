@@ -91,6 +91,8 @@ pub enum Event {
 pub struct Connection<S> {
     socket: S,
     sealed: Sealed,
+    /// The peer's first frame, which was read to know that the peer is there.
+    first: Option<Frame>,
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
     unflushed: bool,
@@ -155,15 +157,22 @@ impl<S: Socket> Offer<S> {
         self.responder.machine()
     }
 
-    /// Answers, which opens the connection.
+    /// Answers, and waits for the machine's first frame, which [`Connection::next`] then brings.
+    ///
+    /// A handshake's first message can be sent again by who saw it; only a frame proves that the machine is at the other end.
     ///
     /// # Errors
-    /// [`LinkError::Late`] and [`LinkError::Socket`] when the reply cannot be written.
+    /// [`LinkError::Late`] after [`HANDSHAKE_LIMIT`], [`LinkError::Seal`] for a first frame that is not the machine's.
     pub async fn accept(mut self) -> Result<Connection<S>, LinkError> {
-        let (sealed, reply) = self.responder.answer()?;
-        let sent = async { Ok(self.socket.send(Message::Binary(reply)).await?) };
-        within_limit(sent).await?;
-        Ok(Connection::new(self.socket, sealed))
+        let (mut sealed, reply) = self.responder.answer()?;
+        let first = within_limit(async {
+            self.socket.send(Message::Binary(reply)).await?;
+            read_binary(&mut self.socket).await
+        });
+        let first = sealed.open(&first.await?)?;
+        let mut connection = Connection::new(self.socket, sealed);
+        connection.first = Some(first);
+        Ok(connection)
     }
 
     /// Closes without an answer.
@@ -178,6 +187,7 @@ impl<S: Socket> Connection<S> {
         Self {
             socket,
             sealed,
+            first: None,
             queue: VecDeque::new(),
             queued_bytes: 0,
             unflushed: false,
@@ -202,6 +212,9 @@ impl<S: Socket> Connection<S> {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, LinkError>> {
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
             return Poll::Ready(Err(error));
+        }
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Ok(Event::Frame(first)));
         }
         if self.wants_room && self.has_room() {
             self.wants_room = false;

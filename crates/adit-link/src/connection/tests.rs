@@ -14,6 +14,9 @@ type TestSocket = Adapted<WebSocketStream<DuplexStream>, Tungstenite>;
 /// What the kernel would buffer for each direction, in bytes.
 const BUFFER: usize = 16 * 1024;
 
+/// What the agent says first.
+const HELLO: Bytes = Bytes::from_static(b"hello");
+
 async fn websocket(stream: DuplexStream, role: Role) -> TestSocket {
     Adapted::new(WebSocketStream::from_raw_socket(stream, role, Some(websocket_config())).await)
 }
@@ -26,14 +29,21 @@ async fn open_over(
     let service = keypair(SERVICE);
     let agent = async {
         let socket = websocket(agent, Role::Client).await;
-        connect(socket, preamble(1), &keypair(MACHINE), service.public(), &Binding::None).await
+        let keys = keypair(MACHINE);
+        let agent = connect(socket, preamble(1), &keys, service.public(), &Binding::None).await;
+        let mut agent = agent.unwrap();
+        agent.send(&Frame::Control(HELLO)).unwrap();
+        agent.flush().await.unwrap();
+        agent
     };
     let gateway = async {
         let socket = websocket(gateway, Role::Server).await;
-        accept(socket, &service, &Binding::None).await?.accept().await
+        let offer = accept(socket, &service, &Binding::None).await.unwrap();
+        let mut gateway = offer.accept().await.unwrap();
+        assert_eq!(frame(&mut gateway).await, Frame::Control(HELLO));
+        gateway
     };
-    let (agent, gateway) = tokio::join!(agent, gateway);
-    (agent.unwrap(), gateway.unwrap())
+    tokio::join!(agent, gateway)
 }
 
 async fn open() -> (Connection<TestSocket>, Connection<TestSocket>) {
@@ -246,6 +256,29 @@ async fn who_never_says_hello_is_dropped_after_ten_seconds() {
     let offer = accept(socket, &keypair(SERVICE), &Binding::None).await;
     assert!(matches!(offer, Err(LinkError::Late)));
     assert_eq!(begin.elapsed(), HANDSHAKE_LIMIT);
+}
+
+/// Gives a first message of the machine, as somebody who reads the path sees it.
+fn seen_first_message() -> Bytes {
+    let service = keypair(SERVICE).public();
+    Initiator::start(preamble(1), &keypair(MACHINE), service, &Binding::None).unwrap().1
+}
+
+// BEY-1, AGT-04
+#[tokio::test(start_paused = true)]
+async fn a_first_message_sent_again_by_somebody_else_opens_nothing() {
+    for follows in [None, Some(seen_first_message())] {
+        let (thief, gateway) = duplex(BUFFER);
+        let (thief, gateway) = (websocket(thief, Role::Client), websocket(gateway, Role::Server));
+        let (mut thief, gateway) = tokio::join!(thief, gateway);
+        thief.send(Message::Binary(seen_first_message())).await.unwrap();
+        let offer = accept(gateway, &keypair(SERVICE), &Binding::None).await.unwrap();
+        if let Some(follows) = follows {
+            thief.send(Message::Binary(follows)).await.unwrap();
+        }
+        let opened = offer.accept().await.err();
+        assert!(matches!(opened, Some(LinkError::Late | LinkError::Seal(_))), "{opened:?}");
+    }
 }
 
 // TOK-02

@@ -82,7 +82,10 @@ fn machine_key(port: u16) -> Dialer {
 }
 
 async fn knock(dialer: &Dialer) -> Result<AgentConnection, DialError> {
-    dialer.control(&keypair(MACHINE), keypair(SERVICE).public()).await
+    let mut agent = dialer.control(&keypair(MACHINE), keypair(SERVICE).public()).await?;
+    agent.send_data(Kind::Output, 5, b"hello")?;
+    agent.flush().await?;
+    Ok(agent)
 }
 
 async fn accept_tls(listener: &TcpListener, acceptor: &TlsAcceptor) -> TlsStream<TcpStream> {
@@ -120,10 +123,8 @@ async fn an_agent_dials_over_mutual_tls_and_the_channel_is_bound_to_it() {
         accept(socket, &keypair(SERVICE), &binding).await.unwrap().accept().await.unwrap()
     };
     let (agent, mut gateway) = tokio::join!(knock(&dialer), gateway);
-    let mut agent = agent.unwrap();
-    agent.send_data(Kind::Output, 5, b"out").unwrap();
-    agent.flush().await.unwrap();
-    assert_eq!(gateway.next().await.unwrap(), Event::Frame(data(Kind::Output, 5, b"out")));
+    assert!(agent.is_ok());
+    assert_eq!(gateway.next().await.unwrap(), Event::Frame(data(Kind::Output, 5, b"hello")));
 }
 
 // TOK-35
@@ -237,4 +238,15 @@ fn certificates_that_are_none_are_refused() {
 fn a_machine_key_is_not_printed() {
     let shown = format!("{:?}", Credential::Key(Secret::new("cak_secret".to_owned())));
     assert!(!shown.contains("secret"), "{shown}");
+}
+
+// R23, R24
+#[tokio::test]
+async fn what_is_sent_leaves_at_once_and_what_is_not_acknowledged_ends_the_connection() {
+    let (listener, port) = listen().await;
+    let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    drop(listener);
+    tune(&tcp).unwrap();
+    assert!(tcp.nodelay().unwrap());
+    assert_eq!(rustix::net::sockopt::tcp_user_timeout(&tcp).unwrap(), 25_000);
 }
