@@ -56,6 +56,12 @@ export class Adit {
     return response.status === 204 ? null : response.json();
   }
 
+  /** Ends every live session: a person may have only a few at a time. */
+  async endSessions() {
+    const { items } = await this.api("GET", "/api/v1/sessions?state=live&limit=200");
+    for (const { id } of items) await this.api("DELETE", `/api/v1/sessions/${id}`);
+  }
+
   /** Makes a person with one role, and the link that signs them in. */
   async person(name, role, machines = [this.machine]) {
     const user = await this.api("POST", "/api/v1/users", { name });

@@ -27,6 +27,11 @@ export class Browser {
     return this.browser.close();
   }
 
+  /** Closes the windows of a test. */
+  async closeWindows() {
+    for (const context of this.browser.contexts()) await context.close();
+  }
+
   /** A window of its own, with nobody signed in. Screen reader mode makes the terminal's text readable from outside. */
   async window(adit, options = {}) {
     const context = await this.browser.newContext({

@@ -1,6 +1,6 @@
 // What machines and terminals print is not trusted: nothing of it acts on the console, the clipboard or the person.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { Adit } from "./adit.mjs";
 import { Browser } from "./console.mjs";
 
@@ -20,6 +20,8 @@ after(async () => {
   await browser?.close();
   await adit?.stop();
 });
+
+afterEach(() => adit.endSessions());
 
 const sleepless = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
 

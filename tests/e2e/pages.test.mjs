@@ -1,6 +1,6 @@
 // Every page of the console: signing in, lists, the player, the log, keys, and what axe says of each.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Adit } from "./adit.mjs";
 import { Browser, seriousFaults } from "./console.mjs";
@@ -20,6 +20,8 @@ after(async () => {
   await browser?.close();
   await adit?.stop();
 });
+
+afterEach(() => adit.endSessions());
 
 test("the printed link signs in once, and leaves no code behind", async () => {
   await window.signIn();

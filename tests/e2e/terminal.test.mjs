@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { Adit } from "./adit.mjs";
 import { Browser } from "./console.mjs";
 
@@ -18,6 +18,11 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await adit?.stop();
+});
+
+afterEach(async () => {
+  await browser.closeWindows();
+  await adit.endSessions();
 });
 
 async function signedIn() {
@@ -118,6 +123,16 @@ test("when the shell ends, the window says how, and opens another", async () => 
   await window.page.waitForURL((url) => url.pathname.startsWith("/ui/terminal/") && !url.pathname.endsWith(first));
   await window.run("echo again=$((1+1))");
   await window.shows("again=2");
+});
+
+// TERM-6
+test("one session too many is refused, with the way to those that are there", async () => {
+  const window = await signedIn();
+  for (let count = 0; count < 3; count += 1) await window.connect();
+  await window.open(`/terminal?machine=${adit.machine}`);
+  await window.page.getByText("You have as many live sessions as you may.").first().waitFor();
+  await window.page.getByRole("link", { name: "Your sessions" }).click();
+  assert.equal(await window.page.locator(".card").count(), 3);
 });
 
 // TERM-2
