@@ -37,7 +37,7 @@ async fn a_change_and_its_event_are_there_together_or_not_at_all(world: World) {
 }
 
 async fn events_of_many_at_once_make_one_chain(world: World) {
-    // AUD-04 R50
+    // N3
     let ann = world.user("ann").await;
     let writers = (0..200).map(|number| {
         let tenant = world.tenant.clone();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use adit_store::silent;
+use adit_store::{Paging, silent};
 use futures_util::future::join_all;
 
 use super::crash::{Writer, acknowledged_is_there};
@@ -203,9 +203,8 @@ async fn nothing_is_acknowledged_before_it_is_synced() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_and_then_goes_on() {
-    // R09
     let Some(disk) = SmallDisk::mount() else {
-        panic!("a tmpfs cannot be mounted here; run as root");
+        panic!("a tmpfs cannot be mounted: run the tests as root");
     };
     let path = disk.folder.path().join("adit.db");
     let config = adit_store::StoreConfig::Sqlite { path };
@@ -225,6 +224,8 @@ async fn a_full_disk_refuses_and_then_goes_on() {
         }
     }
     assert_eq!(refused, 3, "the disk never was full");
+    let page = tenant.list_principals(&Paging::first(1)).await.unwrap();
+    assert_eq!(page.items.len(), 1, "what is there can be read");
     std::fs::remove_file(&filler).unwrap();
     tenant.append_events(vec![event("after")]).await.unwrap();
     store.check().await.unwrap();

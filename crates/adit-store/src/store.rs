@@ -145,15 +145,20 @@ impl Store {
         row.ok_or(StoreError::Corrupt("access version"))?.int()
     }
 
-    /// Tells whether the database answers and the writer stands.
+    /// Tells whether the database answers, for reading and, after a write that failed, for writing.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when not.
+    /// [`StoreError::Unavailable`] when not, after two seconds at the latest.
     pub async fn check(&self) -> Result<(), StoreError> {
-        if *self.inner.broken.borrow() {
-            return Err(StoreError::unavailable("writing"));
-        }
-        self.load_access_version().await.map(|_| ())
+        let look = async {
+            if *self.inner.broken.borrow() {
+                self.write(crate::silent, |_| Box::pin(async { Ok(()) })).await?;
+            }
+            self.load_access_version().await.map(|_| ())
+        };
+        tokio::time::timeout(CHECK_WAIT, look)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unavailable("looking whether it answers")))
     }
 
     /// Writes a copy of an SQLite database to a new file while the gateway runs.
@@ -235,6 +240,9 @@ impl TenantStore {
         self.store.reads().row(Scope::Tenant(self.tenant), sql, own).await
     }
 }
+
+/// How long a look at the database's health may take; whoever watches asks again.
+const CHECK_WAIT: Duration = Duration::from_secs(2);
 
 fn prepare(
     config: &StoreConfig,
