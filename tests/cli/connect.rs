@@ -9,7 +9,8 @@ use std::time::Instant;
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 
-use crate::cli::world::{LIMIT, World, binary, stdout};
+use crate::cli::person::add;
+use crate::cli::world::{LIMIT, World, binary};
 
 const COLS: u16 = 80;
 const ROWS: u16 = 24;
@@ -215,8 +216,11 @@ fn every_byte_comes_once_and_in_order_when_the_gateway_dies() {
     terminal.write("exit\r");
     assert_eq!(terminal.end(), Some(0));
     let all = terminal.everything();
-    let numbers: Vec<&str> =
-        all.split("\r\n").filter_map(|line| line.strip_prefix('<')?.strip_suffix('>')).collect();
+    let numbers: Vec<&str> = all
+        .split('<')
+        .filter_map(|part| part.split_once(">\r\n").map(|(number, _)| number))
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+        .collect();
     let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
     assert_eq!(numbers, expected);
 }
@@ -225,15 +229,16 @@ fn every_byte_comes_once_and_in_order_when_the_gateway_dies() {
 fn a_session_that_is_killed_says_so() {
     // SES-15
     let world = World::start();
-    let mut terminal = Terminal::start(&world, &["connect", &world.machine]);
+    let token = add(&world, "bob", "operator");
+    let mut terminal = Terminal::start_as(&world, &token, &["connect", &world.machine]);
     terminal.wait_for_prompt();
     let id = world.sessions("live")[0]["id"].as_str().unwrap().to_owned();
     assert!(world.run(&["sessions", "kill", &id]).status.success());
     assert_eq!(terminal.end(), Some(125));
     assert!(terminal.everything().contains("[session.killed]"), "{}", terminal.everything());
     assert!(terminal.echoes(), "the terminal is no longer raw");
-    let shown = stdout(&world.run(&["sessions", "show", &id]));
-    assert!(shown.contains("session.killed"), "{shown}");
+    let shown = world.wait_for(&["sessions", "show", &id], |shown| shown["state"] == "ended");
+    assert_eq!(shown["reason"]["code"], "session.killed", "{shown}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::cli::connect::Terminal;
 use crate::cli::world::{World, stderr, stdout};
 
 /// Adds somebody with a role on this machine and gives their token.
-fn add(world: &World, name: &str, role: &str) -> String {
+pub fn add(world: &World, name: &str, role: &str) -> String {
     world.json(&["user", "add", name]);
     let principal = format!("user:{name}");
     world.json(&["grant", "add", &principal, role, "--machine", &world.machine]);

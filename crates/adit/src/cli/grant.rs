@@ -118,6 +118,7 @@ pub fn name(value: &Value) -> String {
     let part = |key: &str| value.get(key).and_then(Value::as_str);
     match (value.as_str(), part("kind"), part("name").or(part("label"))) {
         (Some(text), ..) => text.to_owned(),
+        (None, Some(kind), Some("")) => kind.to_owned(),
         (None, Some(kind), Some(name)) if !name.contains(':') => format!("{kind}:{name}"),
         (None, _, Some(name)) => name.to_owned(),
         (None, _, None) => String::new(),
