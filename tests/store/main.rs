@@ -11,6 +11,7 @@ mod gateway;
 mod grant;
 mod machine;
 mod migration;
+mod plan;
 mod principal;
 mod recording;
 mod server;

@@ -423,13 +423,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_unended_sessions(&self) -> Result<Vec<Session>, StoreError> {
-        let sql = session!("s.state IN ('opening', 'live', 'away') ORDER BY s.started_at, s.id");
+        let sql =
+            session!("s.state <> 'ended' AND s.state <> 'reserved' ORDER BY s.started_at, s.id");
         let rows = self.reads().rows(Scope::System, sql, args![]).await?;
         rows.into_iter().map(|mut row| read(&mut row)).collect()
     }
 }
 
-const LIVE_OF: &str = "SELECT id FROM sessions WHERE tenant_id = $1 AND principal_id = $2 AND state IN ('opening', 'live', 'away') \
+const LIVE_OF: &str = "SELECT id FROM sessions WHERE tenant_id = $1 AND principal_id = $2 AND state <> 'ended' AND state <> 'reserved' \
      ORDER BY started_at, id";
 
 /// Adds a reserved session.

@@ -109,7 +109,7 @@ impl Store {
         before: Timestamp,
         now: Timestamp,
     ) -> Result<Forgotten, StoreError> {
-        let unused = "UPDATE sessions SET state = 'ended', ended_at = $1, reason = $2, env = '[]' WHERE state = 'reserved' \
+        let unused = "UPDATE sessions SET state = 'ended', ended_at = $1, reason = $2, env = '[]' WHERE state <> 'ended' AND state = 'reserved' \
              AND NOT EXISTS (SELECT 1 FROM tickets t WHERE t.tenant_id = sessions.tenant_id AND t.session_id = sessions.id \
              AND t.state = 'issued' AND t.expires_at > $1) \
              AND NOT EXISTS (SELECT 1 FROM tickets t WHERE t.tenant_id = sessions.tenant_id AND t.session_id = sessions.id \

@@ -46,7 +46,7 @@ CREATE TABLE role_capabilities (
     tenant_id UUID NOT NULL,
     role_id UUID NOT NULL,
     capability TEXT NOT NULL,
-    PRIMARY KEY (role_id, capability),
+    PRIMARY KEY (tenant_id, role_id, capability),
     FOREIGN KEY (tenant_id, role_id) REFERENCES roles (tenant_id, id) ON DELETE CASCADE
 );
 

@@ -73,7 +73,7 @@ CREATE TABLE grant_machines (
     tenant_id BLOB NOT NULL,
     grant_id BLOB NOT NULL,
     machine_id BLOB NOT NULL,
-    PRIMARY KEY (grant_id, machine_id),
+    PRIMARY KEY (tenant_id, grant_id, machine_id),
     FOREIGN KEY (tenant_id, grant_id) REFERENCES grants (tenant_id, id) ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, machine_id) REFERENCES machines (tenant_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;

@@ -52,7 +52,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_age ON sessions (tenant_id, started_at, id) WHERE started_at IS NOT NULL;
 CREATE INDEX sessions_of ON sessions (tenant_id, principal_id, started_at, id);
 CREATE INDEX sessions_on ON sessions (tenant_id, machine_id, started_at, id);
-CREATE INDEX sessions_unended ON sessions (tenant_id, principal_id) WHERE state <> 'ended';
+CREATE INDEX sessions_unended ON sessions (tenant_id, principal_id, started_at, id) WHERE state <> 'ended';
 
 CREATE TABLE session_events (
     tenant_id BLOB NOT NULL,
@@ -61,10 +61,9 @@ CREATE TABLE session_events (
     at INTEGER NOT NULL,
     kind TEXT NOT NULL,
     detail TEXT NOT NULL,
-    PRIMARY KEY (session_id, number),
+    PRIMARY KEY (tenant_id, session_id, number),
     FOREIGN KEY (tenant_id, session_id) REFERENCES sessions (tenant_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX session_events_of ON session_events (tenant_id, session_id);
 
 CREATE TABLE tickets (
     id BLOB PRIMARY KEY CHECK (length(id) = 16),
