@@ -237,3 +237,72 @@ async fn a_killed_supervisor_takes_its_shell_along() {
     timeout(LIMIT, died).await.expect("the child dies");
     spawner.spawn(&command("true")).await.expect("others start");
 }
+
+/// The memory that only this process has, in KiB.
+fn private_kib(pid: &str) -> u64 {
+    let rollup =
+        std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process lives");
+    let of = |name: &str| {
+        let line = rollup.lines().find(|line| line.starts_with(name)).expect("the kernel tells");
+        line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number")
+    };
+    of("Private_Clean:") + of("Private_Dirty:")
+}
+
+// The bar for an idle session is 160 KiB with everything.
+#[tokio::test]
+async fn a_supervisor_has_less_than_100_kib_of_its_own() {
+    let spawner = spawner();
+    let mut shells = Vec::new();
+    for _ in 0..4 {
+        shells.push(spawner.spawn(&on_terminal("echo $PPID; cat")).await.expect("it starts"));
+    }
+    let mut most = 0;
+    for shell in &mut shells {
+        let text = read_until(shell, "\n").await;
+        most = most.max(private_kib(text.trim()));
+    }
+    assert!(most < 100, "{most} KiB");
+}
+
+// AGT-21
+#[tokio::test]
+async fn a_shell_has_exactly_the_rights_of_its_account() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "run this test as root: only root can take on another account"
+    );
+    let wanted = Command {
+        run_as: "nobody".to_owned(),
+        ..on_terminal("id -u; id -g; id -G; umask; tty | xargs stat -c %U; id -un")
+    };
+    let mut shell = spawner().spawn(&wanted).await.expect("it starts");
+    let text = read_rest(&mut shell).await;
+    let expected = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "id -u nobody; id -g nobody; id -G nobody; echo 0022; echo nobody; echo nobody",
+        ])
+        .output()
+        .expect("id is there");
+    assert_eq!(text.replace("\r\n", "\n"), String::from_utf8_lossy(&expected.stdout));
+}
+
+// TERM-1: what a starter of the agent ignores is not ignored in a shell.
+#[tokio::test]
+async fn a_shell_ignores_and_blocks_no_signal() {
+    let mut shell = spawner()
+        .spawn(&on_terminal("grep -E 'Sig(Blk|Ign)' /proc/self/status"))
+        .await
+        .expect("it starts");
+    let text = read_rest(&mut shell).await;
+    let masks: Vec<u64> = text
+        .lines()
+        .filter_map(|line| u64::from_str_radix(line.split_once(':')?.1.trim(), 16).ok())
+        .map(|mask| mask & STANDARD_SIGNALS)
+        .collect();
+    assert_eq!(masks, [0, 0], "{text:?}");
+}
+
+/// 1 to 31; those above belong to the C library.
+const STANDARD_SIGNALS: u64 = 0x7fff_ffff;
