@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::Gateway;
 
 pub mod anchor;
+pub mod lines;
 pub mod verify;
 
 /// The detail of an event that a person reads.

@@ -131,6 +131,7 @@ impl Gateway {
         let writer_key =
             WriterKey::new(&derive(keys.session_secret.expose(), b"adit writer ids v1"));
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
+        let tasks = Tasks::default();
         let gateway = Arc::new_cyclic(|me| Self {
             store,
             clock,
@@ -139,9 +140,9 @@ impl Gateway {
             keys,
             pki,
             bus: Bus::default(),
-            tasks: Tasks::default(),
+            sessions: Registry::new(tasks.clone()),
+            tasks,
             hub: Hub::default(),
-            sessions: Registry::default(),
             recorder,
             writer_key,
             me: Weak::clone(me),
@@ -158,6 +159,10 @@ impl Gateway {
         self.tasks.spawn(async move { anchoring.anchor_audit().await });
         let looking = Arc::clone(self);
         self.tasks.spawn(async move { looking.watch_rights().await });
+        if self.settings.audit_lines {
+            let telling = Arc::clone(self);
+            self.tasks.spawn(async move { telling.tell_audit().await });
+        }
         let clearing = Arc::clone(self);
         self.tasks.spawn(async move { clearing.clear_tickets().await });
     }

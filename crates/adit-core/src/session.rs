@@ -110,6 +110,10 @@ impl Gateway {
         machine: &Machine,
         hand: Hand,
     ) -> Result<Admission, Refusal> {
+        if self.sessions.count() >= self.settings.sessions_total {
+            self.end_unopened(ticket, Code::TooMany).await;
+            return Err(Code::TooMany.into());
+        }
         if !self.hub.is_here(machine.id) {
             self.end_unopened(ticket, Code::TargetOffline).await;
             return Err(Code::TargetOffline.into());

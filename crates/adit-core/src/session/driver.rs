@@ -97,6 +97,8 @@ struct Due {
     link: Option<(Instant, Code)>,
     /// Somebody who may type must be back.
     viewer: Option<Instant>,
+    /// Somebody must have typed.
+    idle: Option<Instant>,
     /// A shell that was told to end must have.
     last_output: Option<Instant>,
 }
@@ -104,7 +106,7 @@ struct Due {
 impl Due {
     fn next(&self) -> Instant {
         let link = self.link.map(|(at, _)| at);
-        [self.warning, link, self.viewer, self.last_output]
+        [self.warning, link, self.viewer, self.idle, self.last_output]
             .into_iter()
             .flatten()
             .chain([self.refresh, self.length])
@@ -219,6 +221,7 @@ impl Driver {
                 if away { Code::SessionLostAgent } else { Code::TargetFailed },
             )),
             viewer: Some(now + settings.grace),
+            idle: settings.idle.map(|idle| now + idle),
             last_output: None,
         };
         let started_at = start.session.started_at.unwrap_or(wall);
@@ -523,6 +526,14 @@ impl Driver {
         if self.due.viewer.is_some_and(|at| at <= now) {
             return self.end(EndReason::Because(Code::SessionAbandoned));
         }
+        if let (Some(at), Some(idle)) = (self.due.idle, self.gateway.settings.idle)
+            && at <= now
+        {
+            match self.relay.typed().map(|typed| typed + idle) {
+                Some(later) if later > now => self.due.idle = Some(later),
+                _ => return self.end(EndReason::Because(Code::SessionIdle)),
+            }
+        }
         if self.due.warning.is_some_and(|at| at <= now) {
             self.due.warning = None;
             self.relay.notify(Code::SessionEnding);
@@ -629,6 +640,8 @@ impl Driver {
         let bytes = SessionBytes { input: self.relay.bytes_in, output: self.relay.position() };
         self.gateway.end_row_with(&self.session, &reason, bytes).await;
         self.relay.finish(&reason);
+        self.relay.ack_all();
+        self.send_to_machine();
         match self.link.take() {
             Some(link) => link.close(1000).await,
             None => self.gateway.tell_machine_closed(&self.session, &reason),

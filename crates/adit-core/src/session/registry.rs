@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::BoxSocket;
+use crate::tasks::Tasks;
 use adit_domain::{Code, EndReason, MachineId, PrincipalId, SessionId, TenantId};
 use adit_link::connection::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -82,11 +83,19 @@ pub struct Standing {
 
 /// The live sessions.
 #[derive(Debug, Default)]
-pub struct Registry(Mutex<HashMap<SessionId, Entry>>);
+pub struct Registry {
+    map: Mutex<HashMap<SessionId, Entry>>,
+    tasks: Tasks,
+}
 
 impl Registry {
+    /// Makes an empty one, whose late messages are tasks of the gateway.
+    pub fn new(tasks: Tasks) -> Self {
+        Self { map: Mutex::default(), tasks }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(super) fn enter(&self, id: SessionId, entry: Entry) {
@@ -233,13 +242,16 @@ impl Registry {
 
     fn command(&self, id: SessionId, command: Command) {
         let Some(entry) = self.find(id) else { return };
-        if let Err(error) = entry.commands.try_send(command) {
-            // A full queue means that the task has dozens of requests before it; an end must not be lost behind them.
-            let command = error.into_inner();
-            if matches!(command, Command::End(_) | Command::Gone(_)) {
-                let commands = entry.commands;
-                tokio::spawn(async move { commands.send(command).await });
-            }
+        let Err(error) = entry.commands.try_send(command) else { return };
+        let command = error.into_inner();
+        if matches!(command, Command::Screen(_)) {
+            // Whoever asked for a picture hears that there is none now.
+            return;
         }
+        // A full queue means that the task has dozens of requests before it; an end or a look at rights must not be lost behind them.
+        self.tasks.spawn(async move {
+            // A task that is gone has ended, which is all that could be asked of it.
+            let _ = entry.commands.send(command).await;
+        });
     }
 }

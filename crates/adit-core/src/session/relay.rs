@@ -121,6 +121,7 @@ pub struct Relay {
     /// Times a message was refused for its rate.
     pub refused: u64,
     input_at: Timestamp,
+    typed: Option<Instant>,
 }
 
 impl Relay {
@@ -144,6 +145,7 @@ impl Relay {
             bytes_in: 0,
             refused: 0,
             input_at: plan.started_at,
+            typed: None,
         }
     }
 
@@ -179,9 +181,9 @@ impl Relay {
         self.position
     }
 
-    /// Tells when somebody last typed; the session's start before that.
-    pub fn input_at(&self) -> Timestamp {
-        self.input_at
+    /// Tells when somebody last typed; none before that.
+    pub fn typed(&self) -> Option<Instant> {
+        self.typed
     }
 
     /// Lists who is here.
@@ -409,6 +411,15 @@ impl Relay {
         self.tell_machine(ToShellMessage::OutputAck(agent::OutputAck { durable, viewed }));
     }
 
+    /// Tells the machine that all of its output is here and durable, or never will be: it may forget the session.
+    pub fn ack_all(&mut self) {
+        let position = self.position;
+        self.tell_machine(ToShellMessage::OutputAck(agent::OutputAck {
+            durable: position,
+            viewed: position,
+        }));
+    }
+
     /// Tells whether output waits to become durable, so that the tape is worth watching.
     pub fn is_ahead_of_tape(&self) -> bool {
         self.tape.is_some() && self.position >= self.acked + ACK_EVERY
@@ -588,6 +599,7 @@ impl Relay {
         self.set_writer(writer, position);
         self.bytes_in += bytes.len() as u64;
         self.input_at = at;
+        self.typed = Some(now);
         if let Some(tape) = &self.tape {
             tape.input(self.at_ms(at), &name, bytes.clone());
         }
