@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::{Buf, Bytes};
 use rustix::fs::{FileType, OFlags};
@@ -122,30 +122,35 @@ pub struct Sink {
     waiting: VecDeque<(u64, Bytes)>,
 }
 
+/// Where bytes go.
 #[derive(Debug)]
 enum Out {
-    Ready(AsyncFd<OwnedFd>),
-    Plain(RawFd),
+    /// A terminal or a pipe that took everything so far. The runtime does not watch it, so it does not wake us whenever its reader reads.
+    Open(OwnedFd),
+    /// One that is full.
+    Full(AsyncFd<OwnedFd>),
+    /// A file, or what cannot be opened once more: written in place.
+    Stdout,
+    /// See [`Out::Stdout`].
+    Stderr,
 }
 
 impl Sink {
     /// Opens standard output.
     pub fn stdout() -> Self {
-        Self::open(io::stdout().as_fd())
+        Self::open(io::stdout().as_fd(), Out::Stdout)
     }
 
     /// Opens standard error.
     pub fn stderr() -> Self {
-        Self::open(io::stderr().as_fd())
+        Self::open(io::stderr().as_fd(), Out::Stderr)
     }
 
-    fn open(fd: BorrowedFd<'_>) -> Self {
+    fn open(fd: BorrowedFd<'_>, in_place: Out) -> Self {
         let is_file = rustix::fs::fstat(fd)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
         let opened = (!is_file).then(|| reopen(fd, OFlags::WRONLY).ok()).flatten();
-        let ready = opened.and_then(|fd| watch(fd, Interest::WRITABLE));
-        let out = ready.map_or_else(|| Out::Plain(fd.as_raw_fd()), Out::Ready);
-        Self { out, waiting: VecDeque::new() }
+        Self { out: opened.map_or(in_place, Out::Open), waiting: VecDeque::new() }
     }
 
     /// Takes bytes that stand at a position of the session, and writes what its reader takes now.
@@ -167,13 +172,9 @@ impl Sink {
     /// # Errors
     /// As [`Sink::take`].
     pub async fn drain(&mut self) -> io::Result<()> {
-        match &self.out {
-            Out::Ready(fd) if !self.waiting.is_empty() => {
-                fd.writable().await?.retain_ready();
-                self.write()
-            }
-            _ => std::future::pending().await,
-        }
+        let Out::Full(fd) = &self.out else { return std::future::pending().await };
+        fd.writable().await?.clear_ready();
+        self.write()
     }
 
     /// Writes everything that waits.
@@ -189,7 +190,7 @@ impl Sink {
 
     fn write(&mut self) -> io::Result<()> {
         while let Some((position, bytes)) = self.waiting.front_mut() {
-            match write_some(&self.out, bytes) {
+            match self.out.write(bytes) {
                 Ok(written) => {
                     bytes.advance(written);
                     *position += written as u64;
@@ -197,19 +198,41 @@ impl Sink {
                         self.waiting.pop_front();
                     }
                 }
-                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return self.fill(),
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
                 Err(cause) => return Err(cause),
             }
         }
+        self.empty();
         Ok(())
+    }
+
+    /// Has the runtime watch a full one.
+    fn fill(&mut self) -> io::Result<()> {
+        self.out = match std::mem::replace(&mut self.out, Out::Stdout) {
+            Out::Open(fd) => {
+                Out::Full(watch(fd, Interest::WRITABLE).ok_or(io::ErrorKind::WouldBlock)?)
+            }
+            other => other,
+        };
+        Ok(())
+    }
+
+    fn empty(&mut self) {
+        self.out = match std::mem::replace(&mut self.out, Out::Stdout) {
+            Out::Full(fd) => Out::Open(fd.into_inner()),
+            other => other,
+        };
     }
 }
 
-fn write_some(out: &Out, bytes: &[u8]) -> io::Result<usize> {
-    match out {
-        Out::Ready(fd) => fd.try_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)),
-        Out::Plain(1) => Ok(rustix::io::write(io::stdout(), bytes)?),
-        Out::Plain(_) => Ok(rustix::io::write(io::stderr(), bytes)?),
+impl Out {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(match self {
+            Self::Open(fd) => rustix::io::write(fd, bytes)?,
+            Self::Full(fd) => rustix::io::write(fd, bytes)?,
+            Self::Stdout => rustix::io::write(io::stdout(), bytes)?,
+            Self::Stderr => rustix::io::write(io::stderr(), bytes)?,
+        })
     }
 }
