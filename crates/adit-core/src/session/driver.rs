@@ -35,6 +35,9 @@ const FROM_VIEWERS: usize = 64;
 /// How long a shell that was told to end may take before the session ends without its last output.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
+/// How often a session that waits for its recorder looks whether that has stalled.
+const LOOK_AT_STALL: Duration = Duration::from_secs(1);
+
 /// How long before its end a session is warned.
 const WARNING: Duration = Duration::from_secs(60);
 
@@ -265,7 +268,10 @@ impl Driver {
         let may_read = self.relay.may_read();
         let has_room = self.link.as_ref().is_none_or(|link| link.has_room());
         let watch_tape = self.relay.is_ahead_of_tape();
-        let due = tokio::time::Instant::from_std(self.due.next());
+        let due = self.due.next();
+        let stall =
+            self.relay.tape().is_some_and(Tape::is_full).then(|| Instant::now() + LOOK_AT_STALL);
+        let due = tokio::time::Instant::from_std(stall.map_or(due, |stall| stall.min(due)));
         tokio::select! {
             biased;
             () = self.gateway.tasks.ending() => return self.leave_for_restart().await,
@@ -731,8 +737,10 @@ async fn read(
         None => std::future::pending().await,
         Some(link) if may_read => link.next().await,
         Some(link) => {
+            let had_room = link.has_room();
             link.flush().await?;
-            std::future::pending().await
+            // Room that was made must be seen: what viewers send waits for it.
+            if had_room { std::future::pending().await } else { Ok(Event::Room) }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Writes the recordings of all sessions: one thread, beside the path of a key and not on it.
 //!
-//! It waits until 200 ms after the first unsynced byte of any session (or [`super::tape::MAX_WAITING`] of one), cuts a chunk for each session that has
+//! It waits until 200 ms after the first unsynced byte of any session (or [`super::tape::WAKE_AT`] of one), cuts a chunk for each session that has
 //! something, appends it to the session's file, syncs them together, and tells each relay how far it is durable. What cannot be
 //! written is given up: the recording gets a marked gap, a strict session ends. A sync that fails counts as data lost since the
 //! last good one: the file is cut back to it (an fsync that succeeds after one that failed proves nothing).

@@ -122,6 +122,7 @@ pub struct Relay {
     pub refused: u64,
     input_at: Timestamp,
     typed: Option<Instant>,
+    wanted_size: Option<(u32, u32)>,
 }
 
 impl Relay {
@@ -146,6 +147,7 @@ impl Relay {
             refused: 0,
             input_at: plan.started_at,
             typed: None,
+            wanted_size: None,
         }
     }
 
@@ -373,6 +375,9 @@ impl Relay {
         for id in ids {
             self.relink(id);
         }
+        if let Some((cols, rows)) = self.wanted_size.take() {
+            self.resize(cols, rows);
+        }
         self.tell_state(terminal::state::Kind::Live, None);
     }
 
@@ -456,16 +461,17 @@ impl Relay {
         }
         self.position += data.bytes.len() as u64;
         for (id, viewer) in &mut self.viewers {
-            if viewer.phase != Phase::Streaming || viewer.sent > data.position {
+            if viewer.phase != Phase::Streaming || viewer.sent >= self.position {
                 continue;
             }
             if self.driver != Some(*id) && viewer.unacked() >= VIEWER_WINDOW {
                 viewer.phase = Phase::Lagging;
                 continue;
             }
+            let (kind, position) = (data.kind, viewer.sent.max(data.position));
+            let bytes = data.bytes.slice(here(position - data.position)..);
             viewer.sent = self.position;
-            let (kind, position) = (data.kind, data.position);
-            viewer.outbox.put(ToViewer::Data { kind, position, bytes: data.bytes.clone() });
+            viewer.outbox.put(ToViewer::Data { kind, position, bytes });
         }
         self.ack_output();
         Ok(())
@@ -494,7 +500,8 @@ impl Relay {
             FromShellMessage::AttachDone(done) => {
                 if let Some(viewer) = self.viewers.get_mut(&done.viewer) {
                     viewer.phase = Phase::Streaming;
-                    viewer.sent = done.position;
+                    // A viewer may have more than the stream: the machine sends again what was not durable.
+                    viewer.sent = viewer.sent.max(done.position);
                 }
                 self.screens.remove(&done.viewer);
             }
@@ -649,8 +656,8 @@ impl Relay {
         if viewer.phase == Phase::Streaming && (viewer.sent == self.position || fresh) {
             return;
         }
-        let from =
-            (viewer.phase == Phase::Streaming).then_some(viewer.sent).or(viewer.arrival.from);
+        let knows = viewer.phase == Phase::Streaming || viewer.arrival.from.is_some();
+        let from = knows.then_some(viewer.sent);
         viewer.phase = Phase::Joining;
         self.attach(id, from);
     }
@@ -675,6 +682,10 @@ impl Relay {
 
     fn resize(&mut self, cols: u32, rows: u32) {
         let (cols, rows) = (clamp(cols), clamp(rows));
+        if !self.linked {
+            self.wanted_size = Some((cols, rows));
+            return;
+        }
         if let Some(ToMachine::Control(agent::ToShell {
             message: Some(ToShellMessage::Resize(waiting)),
         })) = self.to_machine.back_mut()
@@ -716,6 +727,11 @@ impl Relay {
     fn at_ms(&self, at: Timestamp) -> u64 {
         u64::try_from(at.since(self.started_at).as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Gives an offset into bytes that are here, which is never more than a frame's length.
+fn here(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 fn clamp(cells: u32) -> u32 {

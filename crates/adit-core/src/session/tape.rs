@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use adit_domain::SessionId;
 use adit_wire::recording::End;
@@ -28,6 +29,14 @@ pub(super) struct Waiting {
     pub items: Vec<(u64, Item)>,
     pub bytes: usize,
     pub scheduled: bool,
+    /// When the oldest of them came.
+    pub since: Option<Instant>,
+}
+
+impl Waiting {
+    fn is_stalled(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= STALLED_AFTER)
+    }
 }
 
 /// What the relay and the recorder share of one session.
@@ -46,10 +55,15 @@ impl Shared {
     }
 }
 
-/// The most that may wait for the recorder before a strict session stops reading and any other gets a gap, in bytes.
-///
-/// Decision: what is not yet durable is at most this much and what 200 ms bring.
-pub const MAX_WAITING: usize = 4 * 1024 * 1024;
+/// How much may wait before the recorder is woken at once, in bytes: what is not yet durable is at most this much, or what 200 ms bring.
+pub const WAKE_AT: usize = 4 * 1024 * 1024;
+
+/// How much may wait at all, in bytes: then the session stops reading until the recorder caught up. Twice [`WAKE_AT`], so that one batch is
+/// written while the next gathers.
+pub const MAX_WAITING: usize = 2 * WAKE_AT;
+
+/// After how long without a move of the recorder a session that is not strict goes on with a gap rather than wait.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// Takes what happens in one session.
 #[derive(Debug)]
@@ -66,7 +80,7 @@ impl Tape {
 
     /// Takes output; its position is that of its first byte.
     ///
-    /// A tape that is not strict drops output past [`MAX_WAITING`]; the recorder marks the gap.
+    /// A tape that is not strict drops output past [`MAX_WAITING`] once the recorder has stalled; then there is a marked gap.
     pub fn output(&self, at_ms: u64, position: u64, bytes: Bytes) {
         self.shown(at_ms, bytes.len(), |bytes| Item::Output { position, bytes }, bytes);
     }
@@ -122,13 +136,17 @@ impl Tape {
 
     /// Tells whether the relay must stop reading until the recorder caught up.
     pub fn is_full(&self) -> bool {
-        self.strict && self.shared.lock().bytes >= MAX_WAITING
+        let waiting = self.shared.lock();
+        waiting.bytes >= MAX_WAITING && (self.strict || !waiting.is_stalled())
     }
 
     fn shown(&self, at_ms: u64, len: usize, item: impl FnOnce(Bytes) -> Item, bytes: Bytes) {
-        if !self.strict && self.shared.lock().bytes + len > MAX_WAITING {
-            self.shared.failing.store(true, Ordering::Release);
-            return;
+        if !self.strict {
+            let waiting = self.shared.lock();
+            if waiting.bytes + len > MAX_WAITING && waiting.is_stalled() {
+                self.shared.failing.store(true, Ordering::Release);
+                return;
+            }
         }
         self.put(at_ms, len, item(bytes));
     }
@@ -137,7 +155,8 @@ impl Tape {
         let mut waiting = self.shared.lock();
         waiting.items.push((at_ms, item));
         waiting.bytes += len;
-        let full = waiting.bytes >= MAX_WAITING;
+        waiting.since.get_or_insert_with(Instant::now);
+        let full = waiting.bytes >= WAKE_AT;
         let scheduled = std::mem::replace(&mut waiting.scheduled, true);
         drop(waiting);
         if !scheduled {

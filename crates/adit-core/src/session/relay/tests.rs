@@ -264,6 +264,31 @@ async fn a_joiner_gets_the_snapshot_and_then_only_what_follows() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_is_ahead_of_what_was_durable_sees_nothing_twice() {
+    // R01, TERM-5
+    let mut relay = linked();
+    let (outbox, inbox) = Outbox::new();
+    let arrival = Arrival {
+        principal: PrincipalId(Uuid::from_u128(1)),
+        name: Arc::from("user:ann"),
+        capabilities: DRIVER,
+        size: None,
+        from: Some(5),
+        writer: None,
+        input_position: 0,
+        opens: false,
+    };
+    let (id, _) = relay.join(arrival, WriterId([1; 16]), outbox);
+    let attached = agent::Attached { viewer: id, snapshot: None, position: 5 };
+    relay.on_frame(said(FromShellMessage::Attached(attached)), AT).unwrap();
+    let done = agent::AttachDone { viewer: id, position: 0 };
+    relay.on_frame(said(FromShellMessage::AttachDone(done)), AT).unwrap();
+    relay.on_frame(output(0, b"abc"), AT).unwrap();
+    relay.on_frame(output(3, b"defg"), AT).unwrap();
+    assert_eq!(shown(&taken(&inbox).await), b"fg");
+}
+
+#[tokio::test]
 async fn whoever_loses_the_right_is_told_why_and_sees_nothing_more() {
     // TOK-21, BEY-3
     let mut relay = linked();
