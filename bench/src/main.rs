@@ -22,6 +22,7 @@ mod tls;
 mod viewer;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -104,8 +105,18 @@ impl Options {
     }
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().role {
+fn main() -> ExitCode {
+    match run(Arguments::parse().role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(role: Role) -> Result<()> {
+    match role {
         Role::Measure(options) => measure(&options),
         Role::Far { part } => far::run(part),
         Role::Floor { part } => floor::run(part),

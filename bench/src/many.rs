@@ -12,7 +12,7 @@ use rustix::fd::OwnedFd;
 
 use crate::Options;
 use crate::table::{Table, median, percentile};
-use crate::target::Target;
+use crate::target::{Shows, Target};
 use crate::terminal::{Terminal, start_far};
 
 /// Keys a second for each session: fast typing.
@@ -29,7 +29,7 @@ pub fn measure(targets: &[Target], options: &Options, table: &mut Table) -> Resu
     let (mut middle, mut slow) = (Vec::new(), Vec::new());
     for target in targets {
         let mut times = Vec::new();
-        if target.is_stream {
+        if target.client == Shows::Nothing {
             eprintln!("many: {} sessions, {}", options.sessions, target.name);
             times = Sessions::open(target, options.sessions)?.type_into_all()?;
         }
@@ -57,14 +57,18 @@ struct Session {
 impl Sessions {
     fn open(target: &Target, count: usize) -> Result<Self> {
         let ready = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut list = Vec::with_capacity(count);
+        let list = Vec::with_capacity(count);
+        let mut sessions = Self { list, ready, shown: Vec::new(), times: Vec::new() };
         for number in 0..count {
             let mut terminal = target.open().with_context(|| format!("session {number}"))?;
             start_far(terminal.as_mut(), "echo")?;
-            epoll::add(&ready, terminal.fd(), EventData::new_u64(number as u64), EventFlags::IN)?;
-            list.push(Session { terminal, typed: VecDeque::new() });
+            let data = EventData::new_u64(number as u64);
+            epoll::add(&sessions.ready, terminal.fd(), data, EventFlags::IN)?;
+            sessions.list.push(Session { terminal, typed: VecDeque::new() });
+            // Those that are open answer what the server asks meanwhile.
+            sessions.show(Instant::now())?;
         }
-        Ok(Self { list, ready, shown: Vec::new(), times: Vec::new() })
+        Ok(sessions)
     }
 
     /// Types evenly over all sessions; answers the milliseconds of each key.

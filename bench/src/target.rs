@@ -12,14 +12,25 @@ use crate::openssh::OpenSsh;
 use crate::pty::Client;
 use crate::terminal::{Terminal, wait_for_prompt};
 
+/// The process that shows a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// A client that is a program of its own.
+    Client,
+    /// A client that is the server's program too, so that it takes a share of the server's memory.
+    SameProgram,
+    /// None but this one, so that very many sessions can be open.
+    Nothing,
+}
+
 /// One way to a shell.
 pub struct Target {
     /// The heading of its column.
     pub name: &'static str,
     /// The processes that serve, with all that they start.
     pub roots: Vec<u32>,
-    /// Whether no process of its own shows a session, so that very many can be open.
-    pub is_stream: bool,
+    /// What shows a session.
+    pub client: Shows,
     open: Box<dyn Fn() -> Result<Box<dyn Terminal>>>,
 }
 
@@ -48,7 +59,8 @@ impl Bench {
         let mut targets = Vec::new();
         if OpenSsh::is_installed() {
             let openssh = OpenSsh::start(folder.path())?;
-            targets.push(target("OpenSSH", openssh.roots(), false, move || openssh.client()));
+            targets
+                .push(target("OpenSSH", openssh.roots(), Shows::Client, move || openssh.client()));
         } else {
             println!(
                 "OpenSSH is not installed (apt-get install openssh-server): its column is left out."
@@ -56,16 +68,18 @@ impl Bench {
         }
         let floor = Rc::new(Floor::start(folder.path())?);
         let adit = Rc::new(Adit::start(&options.adit, &folder.path().join("adit"))?);
-        targets.push(target("floor, CLI", floor.roots(), false, {
+        targets.push(target("floor, CLI", floor.roots(), Shows::SameProgram, {
             let floor = floor.clone();
             move || Client::start(std::env::current_exe()?, &floor.client(), &[])
         }));
-        targets.push(target("Adit, CLI", adit.roots(), false, {
+        targets.push(target("Adit, CLI", adit.roots(), Shows::SameProgram, {
             let adit = adit.clone();
             move || adit.client()
         }));
-        targets.push(target("floor, WebSocket", floor.roots(), true, move || floor.dial()));
-        targets.push(target("Adit, WebSocket", adit.roots(), true, move || adit.viewer()));
+        targets
+            .push(target("floor, WebSocket", floor.roots(), Shows::Nothing, move || floor.dial()));
+        targets
+            .push(target("Adit, WebSocket", adit.roots(), Shows::Nothing, move || adit.viewer()));
         Ok(Self { targets, _folder: folder })
     }
 }
@@ -73,13 +87,13 @@ impl Bench {
 fn target<T: Terminal + 'static>(
     name: &'static str,
     roots: Vec<u32>,
-    is_stream: bool,
+    client: Shows,
     open: impl Fn() -> Result<T> + 'static,
 ) -> Target {
     Target {
         name,
         roots,
-        is_stream,
+        client,
         open: Box::new(move || Ok(Box::new(open()?) as Box<dyn Terminal>)),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use adit_wire::frame::{Frame, Kind, MAX_INPUT, write_control, write_data};
 use adit_wire::terminal::v1::{
-    FromGateway, FromViewer, OutputAck, Redeem, from_gateway, from_viewer,
+    FromGateway, FromViewer, InputRewind, OutputAck, Redeem, from_gateway, from_viewer,
 };
 use anyhow::{Context, Result, bail};
 use prost::Message as _;
@@ -27,7 +27,10 @@ const ACK_TIME: Duration = Duration::from_millis(50);
 /// One connection.
 pub struct Viewer {
     socket: WebSocket<TcpStream>,
+    /// The position of the next input.
     input: u64,
+    /// Input that the machine has not acknowledged: the last of what was sent.
+    unacknowledged: Vec<u8>,
     shown: u64,
     acknowledged: u64,
     acknowledged_at: Instant,
@@ -55,7 +58,14 @@ impl Viewer {
         };
         socket.send(control(from_viewer::Message::Redeem(redeem)))?;
         socket.get_mut().set_nonblocking(true)?;
-        Ok(Self { socket, input: 0, shown: 0, acknowledged: 0, acknowledged_at: Instant::now() })
+        Ok(Self {
+            socket,
+            input: 0,
+            unacknowledged: Vec::new(),
+            shown: 0,
+            acknowledged: 0,
+            acknowledged_at: Instant::now(),
+        })
     }
 
     fn show(&mut self, message: Message, into: &mut Vec<u8>) -> Result<()> {
@@ -74,9 +84,8 @@ impl Viewer {
                     into.extend_from_slice(&snapshot.screen);
                     self.shown = snapshot.position;
                 }
-                Some(from_gateway::Message::InputRewind(rewind)) => {
-                    bail!("input was refused: {}", rewind.code)
-                }
+                Some(from_gateway::Message::InputAck(ack)) => self.forget(ack.position),
+                Some(from_gateway::Message::InputRewind(rewind)) => self.send_again(&rewind)?,
                 Some(from_gateway::Message::Ended(ended)) => {
                     bail!("the session ended: {}", ended.sentence)
                 }
@@ -84,6 +93,24 @@ impl Viewer {
             },
         }
         Ok(())
+    }
+
+    /// Drops input that has arrived.
+    fn forget(&mut self, position: u64) {
+        let first = self.input - self.unacknowledged.len() as u64;
+        let arrived = position.saturating_sub(first) as usize;
+        self.unacknowledged.drain(..arrived.min(self.unacknowledged.len()));
+    }
+
+    /// Sends input again from where the machine wants it; a limit that was met makes the measurement void.
+    fn send_again(&mut self, rewind: &InputRewind) -> Result<()> {
+        if rewind.retry_after_ms > 0 {
+            bail!("input was refused: {}", rewind.code);
+        }
+        self.forget(rewind.position);
+        let again = std::mem::take(&mut self.unacknowledged);
+        self.input = rewind.position;
+        self.send(&again)
     }
 
     fn acknowledge(&mut self) -> Result<()> {
@@ -111,6 +138,7 @@ impl Terminal for Viewer {
         for piece in bytes.chunks(MAX_INPUT) {
             self.write(Message::Binary(write_data(Kind::Input, self.input, piece)))?;
             self.input += piece.len() as u64;
+            self.unacknowledged.extend_from_slice(piece);
         }
         Ok(())
     }
