@@ -83,6 +83,7 @@ impl Server {
             .env("SERVER_PORT", port.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();

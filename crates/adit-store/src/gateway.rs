@@ -135,6 +135,8 @@ impl Opener {
     }
 
     /// Takes PostgreSQL's lock on the gateway's identity; SQLite's is held already.
+    ///
+    /// A holder that died holds it until the server notices, so it is asked for more than once.
     pub(crate) async fn lock(
         &mut self,
         link: &mut Link<'_>,
@@ -142,13 +144,24 @@ impl Opener {
     ) -> Result<(), StoreError> {
         let Self::Postgres { pid, .. } = self else { return Ok(()) };
         let sql = "SELECT pg_try_advisory_lock($1), CAST(pg_backend_pid() AS BIGINT)";
-        let mut rows = link.rows(sql, &[lock_number(gateway).into()]).await?;
-        let row = rows.first_mut().ok_or(StoreError::GatewayInUse)?;
-        if !row.flag()? {
-            return Err(StoreError::GatewayInUse);
+        for _ in 0..LOCK_TRIES {
+            let mut rows = link.rows(sql, &[lock_number(gateway).into()]).await?;
+            let row = rows.first_mut().ok_or(StoreError::GatewayInUse)?;
+            if row.flag()? {
+                *pid = row.int()?;
+                return Ok(());
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
         }
-        *pid = row.int()?;
-        Ok(())
+        Err(StoreError::GatewayInUse)
+    }
+
+    /// Gives PostgreSQL's lock back at once; the server would do so some time after the connection's end.
+    pub(crate) async fn unlock(&self, link: &mut Link<'_>) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite { .. } => Ok(()),
+            Self::Postgres { .. } => link.raw("SELECT pg_advisory_unlock_all()").await,
+        }
     }
 
     /// Makes the writing connection good again after a failure, and tells where the gateway's row stands.
@@ -183,17 +196,11 @@ impl Opener {
         let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
              WHERE CAST(pid AS BIGINT) = $1 AND usename = current_user AND application_name = $2";
         link.rows(end, &[old.into(), crate::postgres::application(gateway).into()]).await?;
-        for _ in 0..LOCK_TRIES {
-            match self.lock(link, gateway).await {
-                Err(StoreError::GatewayInUse) => tokio::time::sleep(LOCK_PAUSE).await,
-                other => return other,
-            }
-        }
-        Err(StoreError::GatewayInUse)
+        self.lock(link, gateway).await
     }
 }
 
-/// How often a lost connection's lock is asked for before giving up; with the pause, two seconds.
+/// How often the lock is asked for before giving up; with the pause, two seconds.
 const LOCK_TRIES: u32 = 40;
 
 /// How long to wait before asking again; the server needs about a millisecond to end a process of its own.

@@ -196,6 +196,9 @@ impl WriterTask {
                 self.commit(jobs).await;
             }
         }
+        if let Err(error) = self.opener.unlock(&mut self.tx.connection.link()).await {
+            tracing::warn!(%error, "the gateway's identity was not given back; the server will see to it");
+        }
         if let Err(error) = self.tx.connection.close().await {
             tracing::warn!(%error, "the database did not close cleanly");
         }
