@@ -36,6 +36,7 @@ pub const TESTS: &[Part] = &[
     part("ps", "procps"),
     part("python3", "python3"),
     part("ssh", "openssh-client"),
+    part("sqlite3", "sqlite3"),
     part("sshd", "openssh-server"),
     part("strace", "strace"),
     part("tmux", "tmux"),
