@@ -211,8 +211,8 @@ impl Gateway {
         let tell = move |found: &Option<Ticket>| match found {
             None => refusal.only(),
             Some(ticket) => success
-                .on(audit::party("session", ticket.session.0, ""))
-                .by(audit::party("user", ticket.principal.0, ""))
+                .on(audit::party("session", ticket.session.0, ticket.session.to_string()))
+                .by(audit::party("user", ticket.principal.0, ticket.principal.to_string()))
                 .with("ticket", json!(ticket.id.to_string()))
                 .only(),
         };

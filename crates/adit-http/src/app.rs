@@ -139,7 +139,28 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, mut document) = api_routes().split_for_parts();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    for (path, item) in &mut document.paths.paths {
+        name_operations(path, item);
+    }
     document
+}
+
+/// Names each operation after its method and path: `get_api_v1_sessions`. Functions are named after their noun's file, so alike.
+fn name_operations(path: &str, item: &mut utoipa::openapi::PathItem) {
+    let words = path.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    let operations = [
+        ("get", &mut item.get),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("put", &mut item.put),
+        ("patch", &mut item.patch),
+    ];
+    for (method, operation) in operations {
+        if let Some(operation) = operation {
+            let name = format!("{method}{words}");
+            operation.operation_id = Some(name.trim_end_matches('_').to_owned());
+        }
+    }
 }
 
 /// Makes the router of the HTTP listener.

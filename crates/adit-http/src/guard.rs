@@ -16,7 +16,8 @@ use crate::problem::ApiError;
 const SECRET_PARAMETERS: [&str; 5] = ["token", "ticket", "access_token", "key", "code"];
 
 /// Refuses requests with a foreign Host (DNS rebinding), and secrets in the address.
-pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    name_host(&mut request);
     if let Err(error) = host_is_ours(&app, &request).and_then(|()| no_secret_in(&request)) {
         return error.into_response();
     }
@@ -27,17 +28,22 @@ pub async fn check(State(app): State<Arc<App>>, request: Request, next: Next) ->
     response
 }
 
+/// Gives an HTTP/2 request, which names its host in the address, the header that HTTP/1.1 has (RFC 9113 §8.3.1).
+fn name_host(request: &mut Request) {
+    let named = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    if let Some(host) = named {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
 // BRW-50
 fn host_is_ours(app: &App, request: &Request) -> Result<(), ApiError> {
-    let host = match request.uri().host() {
-        Some(host) => Some(host.to_owned()),
-        None => request
-            .headers()
-            .get(header::HOST)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<axum::http::uri::Authority>().ok())
-            .map(|authority| authority.host().to_owned()),
-    };
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<axum::http::uri::Authority>().ok())
+        .map(|authority| authority.host().to_owned());
     let known = host.is_some_and(|host| app.settings.is_ours(&host));
     if known { Ok(()) } else { Err(Code::HostDenied.into()) }
 }
@@ -120,8 +126,8 @@ pub async fn json_only(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The console's policy: nothing but its own files; styles inline too, because xterm.js positions its rows by style attributes and elements.
-const CONSOLE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The console's policy: nothing but its own files. Style attributes too, because xterm.js without WebGL positions and colours its cells by them.
+const CONSOLE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; worker-src 'none'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Everything else shows nothing at all, even if a browser is made to open it.
 const DATA_CSP: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";

@@ -162,7 +162,7 @@ async fn connection(
     router: Router,
     ending: &Tasks,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
+    adit_link::dial::tune(&stream)?;
     let Some(acceptor) = acceptor else {
         return http(stream, Peer { address, tls: None }, router, ending).await;
     };

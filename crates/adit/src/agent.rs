@@ -1,5 +1,6 @@
 //! `adit agent`: a machine joins a gateway, and serves it.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,6 +129,9 @@ impl Join {
                 dir.display()
             );
         }
+        if !self.token.starts_with('@') && self.token != "-" {
+            return Err(hide_token(&self.token));
+        }
         let token = read_token(&self.token)?;
         let ca = self
             .ca
@@ -148,16 +152,31 @@ impl Join {
     }
 }
 
-/// Reads a token that is given literally, in a file, or on standard input.
+/// Starts this program anew with the token on standard input instead of on the command line, where everybody on this machine could
+/// read it. Comes back only when that fails.
+fn hide_token(token: &str) -> anyhow::Error {
+    match again_with(token) {
+        Err(error) => error.context("hiding the token from the command line"),
+        Ok(never) => match never {},
+    }
+}
+
+fn again_with(token: &str) -> anyhow::Result<std::convert::Infallible> {
+    let (reading, writing) = rustix::pipe::pipe()?;
+    rustix::io::write(&writing, token.as_bytes())?;
+    drop(writing);
+    let arguments = std::env::args().skip(1).map(|argument| argument.replace(token, "-"));
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    Err(command.args(arguments).stdin(reading).exec().into())
+}
+
+/// Reads a token from a file or from standard input.
 fn read_token(given: &str) -> anyhow::Result<Secret<String>> {
     let text = match given.strip_prefix('@') {
         Some(path) => {
             std::fs::read_to_string(path).with_context(|| format!("reading the token {path}"))?
         }
-        None if given == "-" => {
-            std::io::read_to_string(std::io::stdin()).context("reading the token")?
-        }
-        None => given.to_owned(),
+        None => std::io::read_to_string(std::io::stdin()).context("reading the token")?,
     };
     Ok(Secret::new(text.trim().to_owned()))
 }

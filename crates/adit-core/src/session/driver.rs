@@ -736,12 +736,9 @@ async fn read(
     match link {
         None => std::future::pending().await,
         Some(link) if may_read => link.next().await,
-        Some(link) => {
-            let had_room = link.has_room();
-            link.flush().await?;
-            // Room that was made must be seen: what viewers send waits for it.
-            if had_room { std::future::pending().await } else { Ok(Event::Room) }
-        }
+        // Room that was made must be seen: what viewers send waits for it.
+        Some(link) if !link.has_room() => link.flush().await.map(|()| Event::Room),
+        Some(link) => Err(link.hold().await),
     }
 }
 

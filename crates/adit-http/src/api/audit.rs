@@ -191,6 +191,7 @@ fn damaged(gateway: String, seq: u64, hash: String) -> Event {
 /// What was found in the log.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = VerifiedLog)]
 pub struct Verified {
     ok: bool,
     events: u64,

@@ -201,6 +201,7 @@ fn attachment(
 /// What was checked of a recording.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = VerifiedRecording)]
 pub struct Verified {
     /// Whether everything that can be proved is proved.
     ok: bool,

@@ -432,7 +432,7 @@ fn is_passing(failure: &Failure) -> bool {
 }
 
 fn unreachable(client: &Client, error: &ViewerError) -> Failure {
-    Failure::Unreachable { url: client.name().to_owned(), cause: super::client::innermost(error) }
+    Failure::unreachable(client.name(), error)
 }
 
 #[cfg(test)]

@@ -69,10 +69,8 @@ impl Client {
         if is_loopback(&base) {
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|cause| Failure::Unreachable {
-            url: base.to_string(),
-            cause: innermost(&cause),
-        })?;
+        let http = builder.build();
+        let http = http.map_err(|cause| Failure::unreachable(base.as_str(), &cause))?;
         Ok(Self { http, base, trust })
     }
 
@@ -229,7 +227,7 @@ impl Client {
     }
 
     fn unreachable(&self, cause: &reqwest::Error) -> Failure {
-        Failure::Unreachable { url: self.name().to_owned(), cause: innermost(cause) }
+        Failure::unreachable(self.name(), cause)
     }
 }
 
@@ -339,23 +337,13 @@ async fn gather(answer: Response, limit: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let mut pieces = answer.bytes_stream();
     while let Some(piece) = pieces.next().await {
-        let piece = piece
-            .map_err(|cause| Failure::Unreachable { url: url.clone(), cause: innermost(&cause) })?;
+        let piece = piece.map_err(|cause| Failure::unreachable(&url, &cause))?;
         if bytes.len() + piece.len() > limit {
             return Err(Failure::Answer(format!("it is longer than {limit} bytes")));
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
-}
-
-/// Gives the last cause of an error, which is what the system or the peer said.
-pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -152,6 +152,7 @@ struct Console {
     escapes: Escapes,
     typed: Vec<u8>,
     out: Sink,
+    is_terminal: bool,
     position: u64,
     modes: Modes,
     status: Status,
@@ -169,6 +170,7 @@ impl Console {
             escapes: Escapes::new(escape.0),
             typed: Vec::new(),
             out: Sink::stdout(),
+            is_terminal: std::io::stdout().is_terminal(),
             position: 0,
             modes: Modes::default(),
             status: Status::default(),
@@ -312,7 +314,8 @@ impl Console {
     }
 
     fn say(&mut self, sentence: &str) -> Result<(), Failure> {
-        let Some(drawn) = self.status.say(&self.machine, sentence, self.modes.is_settled()) else {
+        let may_be_said = self.is_terminal && self.modes.is_settled();
+        let Some(drawn) = self.status.say(&self.machine, sentence, may_be_said) else {
             return Ok(());
         };
         self.show(&drawn)
@@ -327,6 +330,9 @@ impl Console {
 
     /// Leaves the terminal as it was found.
     async fn leave(&mut self) {
+        if !self.is_terminal {
+            return;
+        }
         let mut last = self.status.unsay(true).unwrap_or_default();
         last.extend(self.modes.undo());
         let written = match self.show(&last) {

@@ -45,6 +45,16 @@ pub enum Failure {
         /// What the network said.
         cause: String,
     },
+    /// Its certificate is not trusted.
+    #[error(
+        "{url} shows a certificate that is not trusted here ({cause}); name its authority with --ca FILE or ADIT_CA, and look twice if it used to be trusted"
+    )]
+    Untrusted {
+        /// The gateway's address.
+        url: String,
+        /// What is wrong with the certificate.
+        cause: String,
+    },
     /// The gateway refused.
     #[error("{}", .0.sentence())]
     Refused(Problem),
@@ -104,6 +114,7 @@ impl Failure {
             Self::NoToken(_) => "client.no_token",
             Self::Address { .. } => "client.address",
             Self::Unreachable { .. } => "client.unreachable",
+            Self::Untrusted { .. } => "client.untrusted",
             Self::Refused(problem) => &problem.code,
             Self::Answer(_) => "client.answer",
             Self::Credentials { .. } => "client.credentials",
@@ -130,6 +141,22 @@ impl Failure {
             eprintln!("adit: {} [{}]", escape(&self.to_string()), escape(self.code()));
         }
         ExitCode::from(self.status())
+    }
+
+    /// Tells an address that does not answer from one whose certificate is not trusted, by the innermost cause.
+    pub fn unreachable(url: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut inner = error;
+        while let Some(deeper) = inner.source() {
+            inner = deeper;
+        }
+        let (url, cause) = (url.to_owned(), inner.to_string());
+        // An io::Error hides what it wraps from source().
+        let wrapped = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = wrapped.and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>());
+        match tls.or_else(|| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(_)) => Self::Untrusted { url, cause },
+            _ => Self::Unreachable { url, cause },
+        }
     }
 
     /// Wraps what the system said about a file.
@@ -185,6 +212,15 @@ mod tests {
         assert_eq!(Failure::NoGateway.status(), 125);
         assert_eq!(Failure::Usage(String::new()).status(), 2);
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).status(), 141);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_told_apart() {
+        let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let failure = Failure::unreachable("https://a", &io::Error::other(bad));
+        assert_eq!(failure.code(), "client.untrusted");
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(Failure::unreachable("https://a", &refused).code(), "client.unreachable");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::Ended;
 use super::client::{Client, parse_base};
 use super::credentials::{Credentials, Entry};
 use super::failure::Failure;
-use super::options::{Access, ClientOptions, Source, checked};
+use super::options::{Access, CredentialOptions, OutputOptions, Source, checked};
 
 /// The longest line that is taken for a token, in bytes.
 const MAX_TOKEN_BYTES: u64 = 4096;
@@ -25,7 +25,9 @@ pub struct Login {
     #[arg(value_name = "URL")]
     address: String,
     #[command(flatten)]
-    client: ClientOptions,
+    output: OutputOptions,
+    #[command(flatten)]
+    credential: CredentialOptions,
 }
 
 #[derive(Deserialize)]
@@ -39,11 +41,11 @@ impl Login {
     /// Checks the token with the gateway, then keeps both.
     pub async fn run(self) -> Ended {
         parse_base(&self.address)?;
-        let (token, token_source) = match self.client.gateway.given_token()? {
+        let (token, token_source) = match self.credential.given_token()? {
             Some(given) => given,
             None => (ask(&self.address)?, Source::Option),
         };
-        let ca = match &self.client.gateway.ca {
+        let ca = match self.credential.ca() {
             Some(path) => Some(std::path::absolute(path).map_err(Failure::file("finding --ca"))?),
             None => None,
         };
@@ -67,7 +69,7 @@ impl Login {
             self.address,
             path.display()
         );
-        self.client.output.open().done(&value, &sentence)?;
+        self.output.open().done(&value, &sentence)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -21,6 +21,14 @@ pub struct GatewayOptions {
     #[arg(long, global = true, value_name = "URL", env = "ADIT_URL", hide_env_values = true)]
     pub url: Option<String>,
 
+    #[command(flatten)]
+    pub credential: CredentialOptions,
+}
+
+/// Who asks, and whose signature on the gateway's certificate counts.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Gateway")]
+pub struct CredentialOptions {
     /// Where the API token is: @FILE, or - for standard input [env: ADIT_TOKEN=]
     #[arg(long, global = true, value_name = "@FILE|-")]
     pub token: Option<String>,
@@ -97,12 +105,14 @@ impl GatewayOptions {
     /// # Errors
     /// [`Failure::NoGateway`], [`Failure::NoToken`], or what is wrong with a file that was named.
     pub fn find(&self) -> Result<Access, Failure> {
-        let given = self.given_token()?;
-        let stored = match (&self.url, &given) {
+        let given = self.credential.given_token()?;
+        // An empty variable is none, as in a shell.
+        let named = self.url.as_ref().filter(|url| !url.is_empty());
+        let stored = match (named, &given) {
             (Some(_), Some(_)) => Credentials::default(),
             _ => Credentials::load()?,
         };
-        let (url, url_source) = match &self.url {
+        let (url, url_source) = match named {
             Some(url) => (url.clone(), url_source(url)),
             None => (stored.current().ok_or(Failure::NoGateway)?.to_owned(), Source::File),
         };
@@ -114,8 +124,16 @@ impl GatewayOptions {
                 (Secret::new(entry.token.clone()), Source::File)
             }
         };
-        let ca = self.ca.clone().or_else(|| entry.and_then(|entry| entry.ca.clone()));
+        let ca = self.credential.ca().cloned();
+        let ca = ca.or_else(|| entry.and_then(|entry| entry.ca.clone()));
         Ok(Access { url, url_source, token, token_source, ca })
+    }
+}
+
+impl CredentialOptions {
+    /// Gives the authority's file; an empty variable is none.
+    pub fn ca(&self) -> Option<&PathBuf> {
+        self.ca.as_ref().filter(|path| !path.as_os_str().is_empty())
     }
 
     /// Reads the token that an option or the environment names.

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{Client, innermost, read, read_all};
+use super::client::{Client, read, read_all};
 use super::failure::Failure;
 use super::options::ClientOptions;
 use super::{Ended, grant, when};
@@ -239,8 +239,7 @@ pub async fn save(
     let mut bytes = 0;
     let mut pieces = answer.bytes_stream();
     while let Some(piece) = pieces.next().await {
-        let piece = piece
-            .map_err(|cause| Failure::Unreachable { url: url.clone(), cause: innermost(&cause) })?;
+        let piece = piece.map_err(|cause| Failure::unreachable(&url, &cause))?;
         to.write_all(&piece)?;
         bytes += piece.len() as u64;
         bar.set_position(bytes);
