@@ -46,8 +46,8 @@ function rowsOf(terminal, buffer) {
     for (let x = 0; x < terminal.cols; x++) {
       const cell = line.getCell(x);
       const isBlank = cell.getWidth() === 1 && cell.getChars().trim() === "";
-      // On a blank only what draws without letters is seen.
-      const flags = (isBlank ? LINES : [...LINES, "Bold", "Dim", "Italic", "Blink", "Invisible"])
+      // On a blank little is seen, and half of an overwritten wide character has the looks of the one that overwrote it.
+      const flags = (isBlank ? ["Inverse"] : [...LINES, "Bold", "Dim", "Italic", "Blink", "Invisible"])
         .filter((flag) => cell[`is${flag}`]())
         .join(",");
       const underline = isBlank ? "" : underlineOf(cell);
