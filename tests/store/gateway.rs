@@ -10,6 +10,7 @@ on_both!(
     a_second_process_with_this_identity_is_refused,
     a_gateway_that_was_taken_over_changes_nothing_more,
     a_closed_store_finishes_what_waits,
+    a_chain_goes_on_without_its_gateways_row,
 );
 
 async fn a_second_process_with_this_identity_is_refused(world: World) {
@@ -51,4 +52,13 @@ async fn a_closed_store_finishes_what_waits(world: World) {
     store.close().await;
     let store = open(world.database.config(), GATEWAY).await.unwrap();
     assert_eq!(verified(&store).await.len(), outcomes.into_iter().filter(|ok| *ok).count());
+}
+
+async fn a_chain_goes_on_without_its_gateways_row(world: World) {
+    world.tenant.append_events(vec![event("a"), event("b")]).await.unwrap();
+    world.store.close().await;
+    world.database.tamper("DELETE FROM gateways");
+    let world = World::on(world.database).await;
+    world.tenant.append_events(vec![event("c")]).await.unwrap();
+    assert_eq!(world.verified().await, ["a", "b", "c"]);
 }

@@ -58,10 +58,11 @@ fn read_chain_end(row: &mut Row) -> Result<Chain, StoreError> {
 }
 
 impl Hold {
-    /// Takes the identity, making its row where there is none.
+    /// Takes the identity, making its row where there is none; a row that somebody took away goes on where the events end.
     pub(crate) async fn take(tx: &mut Tx, name: &str, now: Timestamp) -> Result<Self, StoreError> {
         let sql = "INSERT INTO gateways (id, tenant_id, name, fence, batch, head_seq, head_hash, created_at, started_at) \
-             VALUES ($1, $2, $3, 1, 0, 0, $4, $5, $5) \
+             VALUES ($1, $2, $3, 1, 0, (SELECT coalesce(max(seq), 0) FROM audit_events WHERE gateway_id = $1), \
+             coalesce((SELECT hash FROM audit_events WHERE gateway_id = $1 ORDER BY seq DESC LIMIT 1), $4), $5, $5) \
              ON CONFLICT (id) DO UPDATE SET fence = gateways.fence + 1, name = $3, started_at = $5 \
              RETURNING fence, batch, head_seq, head_hash";
         tx.begin().await?;
