@@ -39,7 +39,10 @@ export class Browser {
       permissions: ["clipboard-read", "clipboard-write"],
       ...options,
     });
-    await context.addInitScript(() => localStorage.setItem("adit.terminal.reader", "on"));
+    await context.addInitScript(() => {
+      // Files that the gateway gives out have no storage.
+      if (location.pathname.startsWith("/ui/")) localStorage.setItem("adit.terminal.reader", "on");
+    });
     const page = await context.newPage();
     page.setDefaultTimeout(WAIT_MS);
     page.on("request", (request) => {

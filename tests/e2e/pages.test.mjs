@@ -122,7 +122,7 @@ test("a person is added, given a role and a link, and loses the role again", asy
   const link = await sheet.locator("code").first().textContent();
   assert.match(link, /\/ui\/sign-in#code=/);
   await sheet.getByRole("button", { name: "Give a role" }).click();
-  await window.page.getByLabel("Role").selectOption("viewer");
+  await window.page.getByLabel("Role", { exact: true }).selectOption("viewer");
   await window.page.getByLabel(adit.machine).check();
   await window.page.getByRole("button", { name: "Give viewer to bob" }).click();
   await window.open("/access/grants");

@@ -58,8 +58,9 @@ test("the shell knows the window's size, and follows it", async () => {
 test("a reload comes back to the same shell and the same screen", async () => {
   const window = await signedIn();
   await window.connect();
-  await window.run("export KEPT=yes; clear; printf 'line one\\nline two\\n'");
+  await window.run("export KEPT=yes PS1='re''ady> '; clear; printf 'line %s\\n' one two");
   await window.shows("line two");
+  await window.shows("ready>");
   const session = await window.session();
   const before = await window.screen();
   await window.page.reload();
@@ -102,11 +103,12 @@ test("a paste of 1 MiB arrives whole and in order", async () => {
   const window = await signedIn();
   await window.connect();
   const text = `${Array.from({ length: 16_384 }, (_, at) => String(at).padStart(63, ".")).join("\n")}\n`;
-  await window.run(`stty -echo; clear; head -c ${text.length} > pasted; echo got=$(wc -c < pasted)`);
+  const file = join(adit.data, "pasted");
+  await window.run(`stty -echo; clear; head -c ${text.length} > ${file}; echo got=$(wc -c < ${file})`);
   await window.paste(text);
   await window.page.getByRole("button", { name: /^Paste 16,385 lines$/ }).click();
   await window.shows(`got=${text.length}`);
-  const pasted = await readFile(join(adit.data, "pasted"));
+  const pasted = await readFile(file);
   const hash = (bytes) => createHash("sha256").update(bytes).digest("hex");
   assert.equal(hash(pasted), hash(text));
 });
@@ -117,7 +119,7 @@ test("when the shell ends, the window says how, and opens another", async () => 
   await window.connect();
   const first = await window.session();
   await window.run("exit 7");
-  await window.page.getByText("Ended with status 7").waitFor();
+  await window.page.getByText("The shell ended with status 7.").first().waitFor();
   await window.page.getByRole("button", { name: "Again" }).click();
   await window.live();
   await window.page.waitForURL((url) => url.pathname.startsWith("/ui/terminal/") && !url.pathname.endsWith(first));
@@ -130,7 +132,10 @@ test("one session too many is refused, with the way to those that are there", as
   const window = await signedIn();
   for (let count = 0; count < 3; count += 1) await window.connect();
   await window.open(`/terminal?machine=${adit.machine}`);
-  await window.page.getByText("You have as many live sessions as you may.").first().waitFor();
+  await window.page
+    .getByText(/You have 3 live sessions/)
+    .first()
+    .waitFor();
   await window.page.getByRole("link", { name: "Your sessions" }).click();
   assert.equal(await window.page.locator(".card").count(), 3);
 });
