@@ -328,18 +328,18 @@ impl Console {
         }
     }
 
-    /// Leaves the terminal as it was found.
+    /// Writes what is left, and leaves the terminal as it was found.
     async fn leave(&mut self) {
-        if !self.is_terminal {
-            return;
+        let mut last = Vec::new();
+        if self.is_terminal {
+            last.extend(self.status.unsay(true).unwrap_or_default());
+            last.extend(self.modes.undo());
         }
-        let mut last = self.status.unsay(true).unwrap_or_default();
-        last.extend(self.modes.undo());
         let written = match self.show(&last) {
             Ok(()) => self.out.flush().await,
             Err(_) => Ok(()),
         };
-        // A terminal that is gone needs no restoring.
+        // A terminal or a reader that is gone needs nothing more.
         drop(written);
     }
 }
