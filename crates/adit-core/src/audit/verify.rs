@@ -1,8 +1,9 @@
 //! Verifies the whole log against its hashes and its checkpoints, and writes it out.
 
 use adit_domain::{Capability, GatewayId};
-use adit_wire::audit as wire;
-use adit_wire::checkpoint::{LogReport, LogVerifier};
+use adit_store::ChainHead;
+use adit_wire::audit::{self as wire, BadRecord, Flaw};
+use adit_wire::checkpoint::{FirstBad, LogReport, LogVerifier};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -36,18 +37,48 @@ impl Gateway {
                 verifier.checkpoint(&signed_of(stored)?);
             }
         }
+        let mut rows = Vec::new();
         for head in self.store.list_chains().await? {
-            let mut after = 0;
-            loop {
-                let events = self.store.read_chain(head.gateway, after, BATCH).await?;
-                let Some(last) = events.last() else { break };
-                after = last.record.seq;
-                for event in &events {
-                    verifier.record(head.gateway, &event.record);
+            rows.extend(self.verify_chain(&mut verifier, &head).await?);
+        }
+        let mut report = verifier.finish();
+        if report.is_ok()
+            && let Some(bad) = rows.first()
+        {
+            report.sentence = format!(
+                "Event {} of gateway {}: {}.",
+                bad.record.seq, bad.gateway, bad.record.flaw
+            );
+        }
+        report.first_bad.extend(rows);
+        Ok(report)
+    }
+
+    /// Gives every event to the verifier; finds what is wrong with the rows beside the chain itself: columns that lists and searches use and
+    /// that say something else, and a tail that the gateway's own head still knows.
+    async fn verify_chain(
+        &self,
+        verifier: &mut LogVerifier,
+        head: &ChainHead,
+    ) -> Result<Option<FirstBad>, Refusal> {
+        let bad = |seq, flaw| FirstBad { gateway: head.gateway, record: BadRecord { seq, flaw } };
+        let mut first = None;
+        let mut after = 0;
+        loop {
+            let events = self.store.read_chain(head.gateway, after, BATCH).await?;
+            let Some(last) = events.last() else { break };
+            after = last.record.seq;
+            for event in &events {
+                verifier.record(head.gateway, &event.record);
+                if !event.columns_agree && first.is_none() {
+                    first = Some(bad(event.record.seq, Flaw::Hash));
                 }
             }
         }
-        Ok(verifier.finish())
+        if head.chain.seq > after && first.is_none() {
+            first = Some(bad(after + 1, Flaw::Missing));
+        }
+        Ok(first)
     }
 
     /// Writes the log out as JSON Lines: first every checkpoint, then each chain in order.
