@@ -1,5 +1,9 @@
-//! The integration tests, one binary. The store's own are a target of its crate.
+//! The integration tests, one binary.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod cli;
+mod http;
 mod link;
 mod session;
+mod sessions;

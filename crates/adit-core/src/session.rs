@@ -66,7 +66,7 @@ pub struct Admission {
 }
 
 /// The window of a viewer that does not say how large it is.
-const DEFAULT_SIZE: (u32, u32) = (80, 24);
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
 impl Gateway {
     /// Admits whoever presents a ticket: opens the session that it reserved, or joins the one that lives.
@@ -164,7 +164,7 @@ impl Gateway {
         hand: &Hand,
     ) -> Result<Opening, Refusal> {
         let now = self.clock.now();
-        let (cols, rows) = size_of(hand);
+        let (cols, rows) = self.first_size(ticket, hand).await?;
         let ends_at = now + self.settings.max_length;
         let open = OpenSession {
             id: ticket.session,
@@ -172,8 +172,8 @@ impl Gateway {
             capabilities: permit.capabilities(),
             grants: permit.grants().to_vec(),
             client: caller.address.map(|a| a.to_string()),
-            cols: u16::try_from(cols).unwrap_or(1000),
-            rows: u16::try_from(rows).unwrap_or(1000),
+            cols,
+            rows,
             at: now,
             ends_at: permit.until().map_or(ends_at, |until| until.min(ends_at)),
         };
@@ -204,6 +204,17 @@ impl Gateway {
         self.bus.tell(Change::Sessions);
         self.bus.tell(Change::Audit);
         Ok(opening)
+    }
+
+    /// Gives the terminal's first size: of the first frame, else of the request, else the usual one.
+    async fn first_size(&self, ticket: &Ticket, hand: &Hand) -> Result<(u16, u16), Refusal> {
+        let cells = |n: u32| u16::try_from(n.clamp(1, 1000)).unwrap_or(1000);
+        if hand.cols > 0 && hand.rows > 0 {
+            return Ok((cells(hand.cols), cells(hand.rows)));
+        }
+        let reserved = self.store.tenant(ticket.tenant).find_session(ticket.session).await?;
+        let asked = reserved.map(|session| (session.cols, session.rows));
+        Ok(asked.filter(|(cols, rows)| *cols > 0 && *rows > 0).unwrap_or(DEFAULT_SIZE))
     }
 
     fn too_many(&self, live: &[SessionId]) -> Refusal {
@@ -439,13 +450,6 @@ impl Gateway {
         self.sessions.ask_screen(id, reply);
         answer.await.map_err(|_| Refusal::Code(Code::TargetOffline))
     }
-}
-
-fn size_of(hand: &Hand) -> (u32, u32) {
-    if hand.cols == 0 || hand.rows == 0 {
-        return DEFAULT_SIZE;
-    }
-    (hand.cols.clamp(1, 1000), hand.rows.clamp(1, 1000))
 }
 
 fn spawn_of(session: &Session) -> pb::Spawn {

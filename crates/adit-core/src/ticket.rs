@@ -6,7 +6,7 @@ use std::time::Duration;
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Ticket};
 use adit_domain::{Capabilities, Capability, Code, SessionId, TicketId, Timestamp};
-use adit_store::{NewSession, SecretHash, Session, SessionKind};
+use adit_store::{NewSession, SecretHash, Session, SessionBytes, SessionKind, SessionNote};
 use serde_json::json;
 
 use crate::Gateway;
@@ -26,6 +26,8 @@ pub struct Wish {
     pub pty: bool,
     /// Variables for its environment.
     pub env: Vec<(String, String)>,
+    /// The terminal's first size, columns and rows, for a first frame that names none.
+    pub size: Option<(u16, u16)>,
     /// How long the ticket lives.
     pub life: Option<Duration>,
 }
@@ -124,7 +126,13 @@ impl Gateway {
             format!("{} asked for a session on {}", caller.principal.name, machine.label);
         let event =
             self.ticket_event(&caller.actor(), &ticket, sentence).on(machine_party(&machine));
-        self.store_ticket(ticket, Some(reserved), event).await
+        let size = wish.size;
+        let issued = self.store_ticket(ticket, Some(reserved), event).await?;
+        if let Some((cols, rows)) = size {
+            let note = SessionNote { bytes: SessionBytes::default(), cols, rows };
+            self.store.tenant(machine.tenant).note_session(session, note).await?;
+        }
+        Ok(issued)
     }
 
     /// Issues a ticket for a session that lives: to come back to it, or to watch it.

@@ -44,9 +44,10 @@ impl Credential {
 
 // TOK-23: there is no field for a user or a session; who acts is who signed in on this connection.
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Said {
-    TerminalSpawn {
+    #[serde(rename = "terminal_spawn")]
+    Spawn {
         #[serde(rename = "machineId")]
         machine_id: String,
         capabilities: Option<Vec<String>>,
@@ -54,14 +55,12 @@ enum Said {
         rows: Option<u32>,
         command: Option<Vec<String>>,
     },
-    TerminalInput {
-        data: String,
-    },
-    TerminalResize {
-        cols: u32,
-        rows: u32,
-    },
-    TerminalEnd {},
+    #[serde(rename = "terminal_input")]
+    Input { data: String },
+    #[serde(rename = "terminal_resize")]
+    Resize { cols: u32, rows: u32 },
+    #[serde(rename = "terminal_end")]
+    End {},
 }
 
 /// Serves the JSON form from its first message on.
@@ -106,7 +105,7 @@ async fn open(
         Some(Credential::Token(token)) => app.gateway.caller_by_token(&token, address).await?,
         Some(Credential::Cookie(cookie)) => app.gateway.caller_by_cookie(&cookie, address).await?,
     };
-    let Ok(Said::TerminalSpawn { machine_id, capabilities, cols, rows, command }) =
+    let Ok(Said::Spawn { machine_id, capabilities, cols, rows, command }) =
         serde_json::from_str(first)
     else {
         let sentence = "The first message is {\"type\":\"terminal_spawn\",\"machineId\":…}.";
@@ -136,7 +135,7 @@ async fn relay(
             message = next(incoming) => {
                 let Incoming::Text(message) = message? else { return Err(Closing::Invalid) };
                 match serde_json::from_str(&message) {
-                    Ok(Said::TerminalInput { data }) => match &seat.input {
+                    Ok(Said::Input { data }) => match &seat.input {
                         None => say(out, &error_of(Code::FrameForbidden)).await?,
                         Some(_) if data.len() > MAX_INPUT => say(out, &error_of(Code::FrameTooLarge)).await?,
                         Some(input) => {
@@ -145,13 +144,13 @@ async fn relay(
                             position += len;
                         }
                     },
-                    Ok(Said::TerminalResize { cols, rows }) => {
+                    Ok(Said::Resize { cols, rows }) => {
                         seat.control.send(FromViewer::Resize { cols, rows }).await;
                     }
-                    Ok(Said::TerminalEnd {}) => {
+                    Ok(Said::End {}) => {
                         seat.control.send(FromViewer::End).await;
                     }
-                    Ok(Said::TerminalSpawn { .. }) | Err(_) => say(out, &error_of(Code::RequestInvalid)).await?,
+                    Ok(Said::Spawn { .. }) | Err(_) => say(out, &error_of(Code::RequestInvalid)).await?,
                 }
             }
             () = seat.inbox.take(&mut taken) => {

@@ -685,8 +685,8 @@ impl Gateway {
         session: &Session,
         viewers: &[(ViewerId, PrincipalId, Capabilities)],
     ) -> Verdict {
-        let mut verdict = Verdict::default();
-        verdict.owner = self.look_at(session, session.principal.id, session.capabilities).await;
+        let owner = self.look_at(session, session.principal.id, session.capabilities).await;
+        let mut verdict = Verdict { owner, viewers: Vec::new() };
         for (viewer, principal, capabilities) in viewers {
             if let Some(code) = self.look_at(session, *principal, *capabilities).await {
                 verdict.viewers.push((*viewer, code));

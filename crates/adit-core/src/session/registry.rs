@@ -137,15 +137,15 @@ impl Registry {
 
     /// Takes a machine's word that it will not open one of its sessions.
     pub fn refused(&self, id: SessionId, machine: MachineId, code: Code) {
-        self.from_machine(id, machine, EndReason::Because(code));
+        self.over_by_word_of(id, machine, EndReason::Because(code));
     }
 
     /// Takes a machine's word that one of its sessions is over.
     pub fn ended_by_machine(&self, id: SessionId, machine: MachineId, reason: EndReason) {
-        self.from_machine(id, machine, reason);
+        self.over_by_word_of(id, machine, reason);
     }
 
-    fn from_machine(&self, id: SessionId, machine: MachineId, reason: EndReason) {
+    fn over_by_word_of(&self, id: SessionId, machine: MachineId, reason: EndReason) {
         if self.find(id).is_some_and(|e| e.machine == machine) {
             self.command(id, Command::Gone(reason));
         }

@@ -48,7 +48,12 @@ pub enum ToMachine {
     /// A message.
     Control(agent::ToShell),
     /// Typed bytes.
-    Input { position: u64, bytes: Bytes },
+    Input {
+        /// The position of the first byte in its writer's input.
+        position: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
 }
 
 /// What the driver must know about.

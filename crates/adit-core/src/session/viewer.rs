@@ -17,15 +17,34 @@ pub type ViewerId = u32;
 #[derive(Debug)]
 pub enum FromViewer {
     /// Typed bytes at a position of this viewer's writer.
-    Input { position: u64, bytes: Bytes },
+    Input {
+        /// The position of the first byte.
+        position: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
     /// Nothing follows on standard input.
-    Eof { position: u64 },
+    Eof {
+        /// Where it ends.
+        position: u64,
+    },
     /// Its window changed.
-    Resize { cols: u32, rows: u32 },
+    Resize {
+        /// Its width.
+        cols: u32,
+        /// Its height.
+        rows: u32,
+    },
     /// Everything before the position is shown.
-    Ack { position: u64 },
+    Ack {
+        /// The position of the next byte that it wants.
+        position: u64,
+    },
     /// A signal by name.
-    Signal { name: String },
+    Signal {
+        /// Without SIG.
+        name: String,
+    },
     /// It leaves on purpose.
     Detach,
     /// It wants the session to end.

@@ -64,6 +64,7 @@ pub async fn spawn(
         command: body.command.unwrap_or_default(),
         pty: true,
         env: vec![],
+        size: body.cols.zip(body.rows).map(|(cols, rows)| (cells(cols), cells(rows))),
         life: Some(SPAWN_LIFE),
     };
     let issued = app.gateway.issue_ticket(&caller, &body.machine_id, wish).await?;
@@ -74,6 +75,10 @@ pub async fn spawn(
         token: issued.minted.secret.expose().clone(),
         ws_url: websocket_url(&app),
     }))
+}
+
+fn cells(n: u32) -> u16 {
+    u16::try_from(n.clamp(1, 1000)).unwrap_or(1000)
 }
 
 /// A live session.

@@ -87,7 +87,7 @@ impl NewTicket {
         let command = self.command.clone().unwrap_or_default();
         let pty = command.is_empty() || self.pty.unwrap_or(false);
         let env = self.env.clone().unwrap_or_default().into_iter().collect();
-        Ok(Wish { capabilities, command, pty, env, life: None })
+        Ok(Wish { capabilities, command, pty, env, size: None, life: None })
     }
 }
 
