@@ -154,7 +154,6 @@ fn me() -> anyhow::Result<PathBuf> {
 
 struct GatewayProcess {
     child: Child,
-    #[expect(dead_code, reason = "held for its end")]
     /// Its end is the child's end; waiting for a child closes a handle that it still has.
     pipe: Option<ChildStdin>,
     standing: Standing,
@@ -225,7 +224,6 @@ async fn spawn_gateway(
 
 struct AgentProcess {
     child: Child,
-    #[expect(dead_code, reason = "held for its end")]
     /// As the gateway's.
     pipe: Option<ChildStdin>,
     deaths: u32,
