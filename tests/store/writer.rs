@@ -101,34 +101,3 @@ async fn a_caller_that_goes_away_before_its_turn_changes_nothing(world: World) {
     assert_eq!(world.tenant.find_principal(id).await.unwrap(), None);
     assert_eq!(world.verified().await, ["held", "after"]);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints what the writer does in a second, for whoever works on it"]
-async fn the_writers_speed() {
-    let world = World::sqlite().await;
-    let (ann, web) = (world.user("ann").await, world.machine("web").await);
-    for writers in [1, 64] {
-        let started = std::time::Instant::now();
-        let tasks = (0..writers).map(|_| {
-            let (store, tenant) = (world.store.clone(), world.tenant.clone());
-            tokio::spawn(async move {
-                for _ in 0..2_000 / writers {
-                    let hash = super::world::some_hash();
-                    let session = adit_domain::SessionId(uuid::Uuid::now_v7());
-                    let ticket = super::world::ticket(&tenant, ann, web, session);
-                    let new = super::world::new_session(session, ann, web);
-                    tenant.issue_ticket(ticket, hash, Some(new), told("issued")).await.unwrap();
-                    store.redeem_ticket(hash, NOW, told("redeemed")).await.unwrap().unwrap();
-                    let open = super::world::open_session(session, None, NOW);
-                    tenant.open_session(open, told("opened")).await.unwrap();
-                }
-            })
-        });
-        join_all(tasks).await.into_iter().for_each(Result::unwrap);
-        let cycles = (2_000 / writers * writers) as f64;
-        println!(
-            "{writers} writers: {:.0} cycles a second",
-            cycles / started.elapsed().as_secs_f64()
-        );
-    }
-}
