@@ -1,0 +1,9 @@
+//! The HTTP plane, from outside: a gateway of its own for each test.
+
+mod browsers;
+mod document;
+mod operations;
+mod planes;
+mod requests;
+mod schemathesis;
+mod sign_in;

@@ -1,0 +1,12 @@
+//! Sessions, from the ticket to the audit log, against a gateway and an agent.
+
+mod access;
+mod audience;
+mod crash;
+mod frames;
+mod input;
+mod json;
+mod limits;
+mod proof;
+mod raw;
+mod tickets;

@@ -1,0 +1,100 @@
+//! How many sessions, and how long.
+
+use adit_link::viewer::Event;
+use adit_testkit::{TestGateway, within};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_fourth_session_is_refused_with_the_list_of_the_three() {
+    // TERM-6
+    let gateway = TestGateway::start();
+    let ann = gateway.user("ann", "operator", None).await;
+    let mut live = Vec::new();
+    for _ in 0..3 {
+        live.push(gateway.open(&ann.api, &["cat"]).await);
+    }
+    let ticket = gateway.ticket(&ann.api, json!({"machine": gateway.machine})).await;
+    let refused = gateway.refused(&ticket).await;
+    assert_eq!(refused.code, "session.limit");
+    for viewer in &live {
+        assert!(refused.sentence.contains(&viewer.session()), "{}", refused.sentence);
+    }
+    let first = live.remove(0).session();
+    ann.api.delete(&format!("/api/v1/sessions/{first}")).await;
+    gateway.session_when(&first, |session| session["state"] == "ended").await;
+    gateway.open(&ann.api, &["cat"]).await;
+}
+
+#[tokio::test]
+async fn ten_that_open_at_once_come_to_three() {
+    // TERM-6
+    let gateway = TestGateway::start();
+    let ann = gateway.user("ann", "operator", None).await;
+    let tries = (0..10).map(|_| async {
+        let ticket = gateway.ticket(&ann.api, json!({"machine": gateway.machine})).await;
+        let mut terminal = gateway.redeem(&ticket, None).await.unwrap();
+        let event = within("answer", terminal.next()).await.unwrap();
+        (event, terminal)
+    });
+    let tries = futures_util::future::join_all(tries).await;
+    let admitted = tries.iter().filter(|(event, _)| matches!(event, Event::Admitted(_))).count();
+    assert_eq!(admitted, 3);
+    for (event, _) in &tries {
+        if let Event::Ended(ended) = event {
+            assert_eq!(ended.code, "session.limit");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cap_is_a_setting() {
+    // TERM-6
+    let gateway = TestGateway::start_with("[session]\nper_user = 1\n");
+    let _one = gateway.open(&gateway.admin, &["cat"]).await;
+    let ticket = gateway.ticket(&gateway.admin, json!({"machine": gateway.machine})).await;
+    assert_eq!(gateway.refused(&ticket).await.code, "session.limit");
+}
+
+#[tokio::test]
+async fn a_session_ends_at_its_longest_length() {
+    // TERM-5, TOK-20
+    let gateway = TestGateway::start_with("[session]\nmax_length_seconds = 3\n");
+    let mut viewer = gateway.open(&gateway.admin, &["cat"]).await;
+    let (ended, code) = viewer.end().await;
+    assert_eq!((ended.code.as_str(), code), ("session.expired", Some(1008)));
+    let shown = gateway.session_when(&viewer.session(), |s| s["state"] == "ended").await;
+    assert_eq!(shown["reason"]["code"], "session.expired");
+    let wish = json!({"session": viewer.session()});
+    let refused = gateway.admin.post("/api/v1/tickets", wish).await;
+    assert_eq!((refused.status.as_u16(), &*refused.code()), (410, "session.expired"));
+}
+
+#[tokio::test]
+async fn an_idle_session_ends() {
+    // TERM-5
+    let gateway = TestGateway::start_with("[session]\nidle_seconds = 2\n");
+    let mut viewer = gateway.open(&gateway.admin, &["cat"]).await;
+    assert_eq!(viewer.end().await.0.code, "session.idle");
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_comes_back_to_ends_after_the_grace() {
+    // TERM-5, SES-15
+    let gateway = TestGateway::start_with("[session]\ngrace_seconds = 2\n");
+    let viewer = gateway.open(&gateway.admin, &["cat"]).await;
+    let id = viewer.session();
+    drop(viewer);
+    let shown = gateway.session_when(&id, |session| session["state"] == "ended").await;
+    assert_eq!(shown["reason"]["code"], "session.abandoned");
+}
+
+#[tokio::test]
+async fn a_session_that_was_left_on_purpose_outlives_the_grace() {
+    // TERM-5
+    let gateway = TestGateway::start_with("[session]\ngrace_seconds = 1\nmax_length_seconds = 8\n");
+    let viewer = gateway.open(&gateway.admin, &["cat"]).await;
+    let id = viewer.session();
+    viewer.detach().await;
+    let shown = gateway.session_when(&id, |session| session["state"] == "ended").await;
+    assert_eq!(shown["reason"]["code"], "session.expired");
+}
