@@ -10,7 +10,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 
 use crate::cli::person::add;
-use crate::cli::world::{LIMIT, World, binary};
+use crate::cli::world::{LIMIT, World, binary, send};
 
 const COLS: u16 = 80;
 const ROWS: u16 = 24;
@@ -188,6 +188,25 @@ fn a_detached_session_goes_on_and_is_joined_again() {
 }
 
 #[test]
+fn a_client_that_is_killed_leaves_the_shell_to_come_back_to() {
+    // R04
+    let world = World::start();
+    let mut terminal = Terminal::start(&world, &["connect", &world.machine]);
+    terminal.wait_for_prompt();
+    terminal.write("mark=survived\r");
+    terminal.wait_for("mark=survived");
+    terminal.child.kill().unwrap();
+    terminal.end();
+    let live = world.wait_for(&["sessions", "ls"], |live| live["items"][0]["state"] == "detached");
+    let id = live["items"][0]["id"].as_str().unwrap();
+    let mut again = Terminal::start(&world, &["sessions", "join", id]);
+    again.write("echo the shell $mark\r");
+    again.wait_for("the shell survived");
+    again.write("exit\r");
+    assert_eq!(again.end(), Some(0));
+}
+
+#[test]
 fn an_escape_ends_the_session() {
     let world = World::start();
     let mut terminal = Terminal::start(&world, &["connect", &world.machine]);
@@ -202,7 +221,7 @@ fn an_escape_ends_the_session() {
 
 #[test]
 fn every_byte_comes_once_and_in_order_when_the_gateway_dies() {
-    // R06, TERM-5, BEY-1
+    // R01, TERM-5, BEY-1
     let world = World::start();
     let mut terminal = Terminal::start(&world, &["connect", &world.machine]);
     terminal.wait_for_prompt();
@@ -239,6 +258,34 @@ fn a_session_that_is_killed_says_so() {
     assert!(terminal.echoes(), "the terminal is no longer raw");
     let shown = world.wait_for(&["sessions", "show", &id], |shown| shown["state"] == "ended");
     assert_eq!(shown["reason"]["code"], "session.killed", "{shown}");
+}
+
+#[test]
+fn a_client_that_is_terminated_restores_its_terminal() {
+    let world = World::start();
+    let mut terminal = Terminal::start(&world, &["connect", &world.machine]);
+    terminal.wait_for_prompt();
+    assert!(!terminal.echoes(), "the terminal is raw");
+    send(terminal.child.id(), "TERM");
+    assert_eq!(terminal.end(), Some(143));
+    assert!(terminal.echoes(), "the terminal is no longer raw");
+}
+
+#[test]
+fn a_recording_is_paused_and_sought_by_keys() {
+    // TERM-41
+    let world = World::start();
+    let path = world.folder().join("slow.cast");
+    let cast = "{\"version\":2,\"width\":80,\"height\":24}\n[0,\"o\",\"first \"]\n[5,\"o\",\"second \"]\n[5000,\"o\",\"third\"]\n";
+    std::fs::write(&path, cast).unwrap();
+    let mut terminal = Terminal::start(&world, &["play", path.to_str().unwrap()]);
+    terminal.wait_for("first");
+    terminal.write("\x1b[C");
+    terminal.wait_for("first second");
+    terminal.write("q");
+    assert_eq!(terminal.end(), Some(0));
+    assert!(!terminal.everything().contains("third"));
+    assert!(terminal.echoes(), "the terminal is no longer raw");
 }
 
 #[test]

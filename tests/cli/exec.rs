@@ -118,7 +118,7 @@ fn a_reader_that_goes_away_ends_the_command() {
 
 #[test]
 fn output_is_whole_and_in_order_when_the_gateway_dies() {
-    // R06, TERM-5
+    // R01, TERM-5
     let world = World::start();
     let script = "i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); sleep 0.01; done; exit 3";
     let running =
@@ -130,6 +130,20 @@ fn output_is_whole_and_in_order_when_the_gateway_dies() {
     }
     assert_eq!(running.line(), None);
     assert_eq!(running.end().0, Some(3));
+}
+
+#[test]
+fn a_command_whose_agent_dies_says_so() {
+    // R02
+    let world = World::start();
+    let script = "echo ready; exec sleep 1000";
+    let running =
+        Running::start(&mut world.command(&["exec", &world.machine, "--", "sh", "-c", script]));
+    running.line_with("ready");
+    world.kill_agent();
+    let (status, said) = running.end();
+    assert_eq!(status, Some(125), "{said}");
+    assert!(said.contains("[session.lost_agent]"), "{said}");
 }
 
 #[test]

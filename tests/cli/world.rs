@@ -104,11 +104,20 @@ impl World {
 
     /// Kills the gateway with SIGKILL; `adit up` starts another.
     pub fn kill_gateway(&self) {
-        let gateway = children(self.up.id()).into_iter().find(|pid| {
+        self.kill("serve");
+    }
+
+    /// Kills the agent with SIGKILL; `adit up` starts another.
+    pub fn kill_agent(&self) {
+        self.kill("agent");
+    }
+
+    fn kill(&self, role: &str) {
+        let found = children(self.up.id()).into_iter().find(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).any(|word| word == b"serve")
+            line.split(|byte| *byte == 0).nth(1) == Some(role.as_bytes())
         });
-        send(gateway.expect("the gateway is a child of adit up"), "KILL");
+        send(found.expect("it is a child of adit up"), "KILL");
     }
 }
 
