@@ -104,10 +104,11 @@ async fn add(
         output.json(&value)?;
     } else {
         output.line(&made.token)?;
-        let until = made.expires_at.map(|at| when::ago(&at, when::now()));
-        let until =
-            until.map_or("until it is revoked".to_owned(), |until| format!("and ends {until}"));
-        eprintln!("Keep it now: it is not shown again. It counts {}.", escape(&until));
+        let until = match made.expires_at {
+            Some(at) => format!("It ends {}.", when::ago(&at, when::now())),
+            None => "It counts until it is revoked.".to_owned(),
+        };
+        eprintln!("Keep it now: it is not shown again. {}", escape(&until));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,8 +16,10 @@ pub fn parse(text: &str) -> Option<OffsetDateTime> {
 /// Says how long ago a time was; what is no time stays as it is.
 pub fn ago(text: &str, now: OffsetDateTime) -> String {
     let Some(at) = parse(text) else { return text.to_owned() };
+    // What lies ahead is rounded up, so that twelve hours are not told as eleven and 59 minutes.
+    let ahead = (at - now + time::Duration::milliseconds(999)).whole_seconds();
     match (now - at).whole_seconds() {
-        ..-5 => format!("in {}", length((at - now).whole_seconds())),
+        ..-5 => format!("in {}", length(ahead)),
         -5..5 => "now".to_owned(),
         seconds => format!("{} ago", length(seconds)),
     }
@@ -30,9 +32,16 @@ pub fn length(seconds: i64) -> String {
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{rest} s"),
-        (0, 0, _) => format!("{minutes} min {rest} s"),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
+        (0, 0, _) => two((minutes, "min"), (rest, "s")),
+        (0, ..) => two((hours, "h"), (minutes, "min")),
+        _ => two((days, "d"), (hours, "h")),
+    }
+}
+
+fn two((large, unit): (i64, &str), (small, smaller): (i64, &str)) -> String {
+    match small {
+        0 => format!("{large} {unit}"),
+        _ => format!("{large} {unit} {small} {smaller}"),
     }
 }
 
@@ -87,6 +96,8 @@ mod tests {
         assert_eq!(ago("2026-11-22T11:57:30Z", now), "2 min 30 s ago");
         assert_eq!(ago("2026-11-20T10:00:00Z", now), "2 d 2 h ago");
         assert_eq!(ago("2026-11-22T13:01:00Z", now), "in 1 h 1 min");
+        let later = now + time::Duration::milliseconds(20);
+        assert_eq!(ago("2026-11-23T00:00:00Z", later), "in 12 h");
         assert_eq!(ago("yesterday", now), "yesterday");
     }
 

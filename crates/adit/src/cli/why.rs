@@ -8,7 +8,6 @@ use serde::Deserialize;
 use super::Ended;
 use super::client::{Client, read};
 use super::options::ClientOptions;
-use crate::output::escape;
 
 /// The exit status of a question that is answered with no.
 const DENIED: u8 = 1;
@@ -44,9 +43,12 @@ impl Why {
         ];
         let value = client.fetch(&["why"], &query).await?;
         let answer: Answer = read(value.clone())?;
-        let word = if answer.allowed { "allowed" } else { "denied" };
-        let sentence = format!("{word}: {}", escape(&answer.sentence));
-        self.client.output.open().done(&value, &sentence)?;
+        let told = match (answer.sentence.as_str(), answer.allowed) {
+            ("", true) => "Allowed.",
+            ("", false) => "Denied.",
+            (sentence, _) => sentence,
+        };
+        self.client.output.open().done(&value, told)?;
         Ok(if answer.allowed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
     }
 }

@@ -1,7 +1,9 @@
 //! A table of escaped cells.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, Cell as Drawn, Color, ContentArrangement, Row, Table as Drawing};
+use comfy_table::{
+    Attribute, Cell as Drawn, Color, ColumnConstraint, ContentArrangement, Row, Table as Drawing,
+};
 
 use super::{Output, escape};
 
@@ -84,6 +86,10 @@ impl Table {
         }
         for column in drawing.column_iter_mut() {
             column.set_padding((0, 2));
+        }
+        // The first column says which one a row is about, so it stays on one line.
+        if let Some(first) = drawing.column_mut(0) {
+            first.set_constraint(ColumnConstraint::ContentWidth);
         }
         drawing.trim_fmt() + "\n"
     }
