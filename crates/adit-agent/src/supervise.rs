@@ -15,7 +15,7 @@ mod spawner;
 mod supervisor;
 mod user;
 
-pub(crate) use child::{REFUSED_ACCOUNT, Request};
+pub(crate) use child::{READY, REFUSED_ACCOUNT, Request};
 pub(crate) use supervisor::{COMMAND_END, COMMAND_SIGNAL, ExitMessage};
 
 use std::os::fd::OwnedFd;
@@ -42,7 +42,7 @@ pub fn main() {
 struct Descriptors {
     /// Stream: commands from the agent, the exit message to it. Its end tells each side of the other's.
     control: OwnedFd,
-    /// Stream: the request to the child, and why it could not become the shell. Its end without a word means that it did.
+    /// Stream: the request to the child, and whether it became the shell or why not.
     report: OwnedFd,
     /// One terminal for all three, or standard input, output and error.
     stdio: Stdio,

@@ -212,6 +212,26 @@ async fn the_agents_death_ends_everything() {
     timeout(LIMIT, died).await.expect("the child dies");
 }
 
+// Decision 18: who forks faster than it is killed.
+#[tokio::test]
+async fn a_process_that_forks_on_and_on_does_not_get_away() {
+    let script = "trap '' HUP; f() { f & }; f; f; echo go; wait";
+    let mut shell = spawner().spawn(&on_terminal(script)).await.expect("it starts");
+    read_until(&mut shell, "go").await;
+    shell.supervisor.end();
+    gone(&mut shell).await;
+}
+
+// R46
+#[tokio::test]
+async fn a_spawner_that_dies_is_an_error_and_no_shell() {
+    let spawner = Spawner::with_program(PathBuf::from("/bin/true")).expect("it starts");
+    for _ in 0..3 {
+        let refused = spawner.spawn(&command("true")).await.err().expect("there is no shell");
+        assert!(matches!(refused, SpawnError::Spawner(_) | SpawnError::Exhausted(_)), "{refused}");
+    }
+}
+
 // R02
 #[tokio::test]
 async fn a_killed_supervisor_takes_its_shell_along() {

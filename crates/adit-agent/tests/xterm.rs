@@ -187,14 +187,14 @@ async fn tmux_looks_the_same_to_a_late_viewer() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("socket").to_string_lossy().into_owned();
     let steps = [
-        ("$", "echo o''ne\r"),
-        ("one", "tmux split-window -h sh\r"),
-        ("$", "echo t''wo; ls --color=always /\r"),
-        ("two", "tmux split-window sh\r"),
-        ("$", "printf '\\033[7minverse\\033[m th''ree\\n'\r"),
+        ("READY:", "echo o''ne\r"),
+        ("one", "tmux split-window -h env PS1=READY: sh\r"),
+        ("READY:", "echo t''wo; ls --color=always /\r"),
+        ("two", "tmux split-window env PS1=READY: sh\r"),
+        ("READY:", "printf '\\033[7minverse\\033[m th''ree\\n'\r"),
         ("three", "tmux kill-server\r"),
     ];
-    let program = ["env", "PS1=$ ", "tmux", "-S", &socket, "-f", "/dev/null", "new-session", "sh"];
+    let program = ["tmux", "-S", &socket, "-f", "/dev/null", "new-session", "env PS1=READY: sh"];
     assert_same_at_cuts(&capture(&program, &steps).await);
 }
 

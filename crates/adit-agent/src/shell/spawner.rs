@@ -1,7 +1,7 @@
 //! The agent's end of the spawner process.
 
 use super::{Command, Shell, Size, Stream, Supervisor, is_allowed};
-use crate::supervise::{self, REFUSED_ACCOUNT, Request};
+use crate::supervise::{self, READY, REFUSED_ACCOUNT, Request};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -77,9 +77,11 @@ impl Spawner {
         write_request(&mut report, command).await.map_err(SpawnError::Exhausted)?;
         let mut refusal = String::new();
         report.read_to_string(&mut refusal).await.map_err(SpawnError::Exhausted)?;
-        let mut sentence = refusal.chars();
+        let is_ready = refusal.starts_with(char::from(READY));
+        let mut sentence = refusal.trim_start_matches(char::from(READY)).chars();
         match sentence.next() {
-            None => Ok(Shell { stream, supervisor: Supervisor::new(control) }),
+            None if is_ready => Ok(Shell { stream, supervisor: Supervisor::new(control) }),
+            None => Err(SpawnError::Spawner(io::ErrorKind::UnexpectedEof.into())),
             Some(REFUSED_ACCOUNT) => Err(SpawnError::Account(sentence.collect())),
             Some(_) => Err(SpawnError::Program(sentence.collect())),
         }

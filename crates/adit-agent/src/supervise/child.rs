@@ -46,6 +46,8 @@ impl ChildError {
     }
 }
 
+/// Comes first, when nothing but exec can fail any more. With it alone the report says that the shell is there.
+pub(crate) const READY: u8 = b'R';
 /// Begins a report: the account can't be taken on.
 pub(crate) const REFUSED_ACCOUNT: char = 'A';
 /// Begins a report: anything else.
@@ -54,7 +56,8 @@ pub(crate) const FAILED: char = 'F';
 /// Becomes the shell; when it can't, says so on the report socket and ends with status 127, as a shell does.
 pub(super) fn become_shell(report: OwnedFd, stdio: Stdio) -> ! {
     let mut report = UnixStream::from(report);
-    let Err(error) = read_request(&mut report).and_then(|request| exec(&request, stdio));
+    let Err(error) =
+        read_request(&mut report).and_then(|request| exec(&request, stdio, &mut report));
     // The agent may be gone; then nobody is there to tell.
     let _ = write!(report, "{}{error}", error.mark());
     std::process::exit(127)
@@ -66,7 +69,11 @@ fn read_request(report: &mut UnixStream) -> Result<Request, ChildError> {
     serde_json::from_slice(&request).map_err(ChildError::Damaged)
 }
 
-fn exec(request: &Request, stdio: Stdio) -> Result<std::convert::Infallible, ChildError> {
+fn exec(
+    request: &Request,
+    stdio: Stdio,
+    report: &mut UnixStream,
+) -> Result<std::convert::Infallible, ChildError> {
     let account = Account::find(&request.run_as)?;
     let has_terminal = matches!(stdio, Stdio::Terminal(_));
     rustix::process::setsid().map_err(|error| ChildError::Terminal(error.into()))?;
@@ -89,6 +96,7 @@ fn exec(request: &Request, stdio: Stdio) -> Result<std::convert::Infallible, Chi
     command.env_clear();
     command.envs(environment(&account, has_terminal));
     command.envs(request.env.iter().map(|(name, value)| (name, value)));
+    report.write_all(&[READY]).map_err(ChildError::Request)?;
     let error = command.exec();
     Err(ChildError::Exec { program: command.get_program().to_string_lossy().into_owned(), error })
 }

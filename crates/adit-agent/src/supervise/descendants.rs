@@ -11,6 +11,21 @@ pub(super) fn signal_all(signal: Signal) -> usize {
     signal_each(&descendants(&[]), signal)
 }
 
+/// Kills every descendant of this process; says how many took it. They are stopped first, until no new one appears: who forks faster
+/// than it is killed would otherwise get away.
+pub(super) fn kill_all() -> usize {
+    let mut known = Vec::new();
+    for _ in 0..STOP_ROUNDS {
+        let found = descendants(&[]);
+        if found.iter().all(|pid| known.contains(pid)) {
+            break;
+        }
+        signal_each(&found, Signal::STOP);
+        known = found;
+    }
+    signal_each(&known, Signal::KILL)
+}
+
 /// Kills every descendant of this process but these children and what is below them.
 pub(super) fn kill_all_but(spared: &[Pid]) {
     signal_each(&descendants(spared), Signal::KILL);
@@ -46,3 +61,6 @@ fn children(pid: Pid) -> Vec<Pid> {
 fn parse(pid: &str) -> Option<Pid> {
     Pid::from_raw(pid.parse().ok()?)
 }
+
+/// After so many looks what was found is killed anyway, and the next round sees the rest.
+const STOP_ROUNDS: usize = 16;

@@ -1,7 +1,7 @@
 //! The supervisor of one session: a few pages of memory, one poll loop.
 
 use super::child::FAILED;
-use super::descendants::signal_all;
+use super::descendants::{kill_all, signal_all};
 use super::{Descriptors, child};
 use fork::Fork;
 use nix::sys::signalfd::SignalFd;
@@ -120,7 +120,7 @@ fn end_all(children: &SignalFd, control: &mut UnixStream, shell: Pid) {
     while reap(children, control, shell) != Reaped::All
         && kills_without_effect < KILLS_WITHOUT_EFFECT_MAX
     {
-        if hung_up.elapsed() >= HANG_UP_GRACE && signal_all(Signal::KILL) == 0 {
+        if hung_up.elapsed() >= HANG_UP_GRACE && kill_all() == 0 {
             kills_without_effect += 1;
         }
         // An error here could only make the loop spin faster; the next round sees the same children.
