@@ -102,7 +102,10 @@ impl Serve {
         // A failed install means that a provider is there already, which is this one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.serve(config))
+        let served = runtime.block_on(self.serve(config));
+        // The read of the parent's pipe cannot be called off.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
     }
 
     async fn serve(self, config: Config) -> anyhow::Result<()> {
