@@ -160,7 +160,7 @@ async fn only_a_machine_key_opens_the_machine_plane() {
         let expected = if *kind == "machine key" { 101 } else { 401 };
         assert_eq!(status, expected, "{kind}");
     }
-    let refused = gateway.events("machine.refused").await;
+    let refused = gateway.events("credential.wrong_plane").await;
     assert_eq!(refused.len(), credentials.by_kind.len() - 1, "{refused:?}");
 }
 
