@@ -145,13 +145,12 @@ async fn a_flood_waits_for_a_slow_reader_and_ctrl_c_still_works() {
 // RES-17
 #[tokio::test]
 async fn sizes_are_clamped_and_the_newest_counts() {
-    let mut rig = Rig::start(Plan::terminal(
-        "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done",
-    ))
-    .await;
+    let script = "trap 'echo winch' WINCH; echo ready; while :; do stty size; sleep 0.05; done";
+    let mut rig = Rig::start(Plan::terminal(script)).await;
     rig.greet().await;
     rig.until_output("ready").await;
     rig.send(To::Resize(Resize { cols: 100, rows: 50 }));
+    rig.until_output("winch").await;
     rig.until_output("50 100").await;
     rig.send(To::Resize(Resize { cols: 65_535, rows: 0 }));
     rig.until_output("1 1000").await;
