@@ -125,7 +125,7 @@ impl Gateway {
         denial: Denial,
         about: Option<Party>,
     ) -> Refusal {
-        let name = &caller.principal.name;
+        let name = caller.principal.name.name();
         let on = about.as_ref().map(|p| format!(" on {}", p.name)).unwrap_or_default();
         let sentence = format!("{name} was refused {}{on}: {denial}", wanted.names().join(", "));
         let mut event = self

@@ -105,7 +105,7 @@ impl Gateway {
             at,
         };
         let event = self
-            .event("user.add", &caller.actor(), format!("{} was added", principal.name))
+            .event("user.add", &caller.actor(), format!("{} was added", principal.name.name()))
             .on(audit::party_of(&principal))
             .only();
         self.store.tenant(principal.tenant).create_principal(new, move |()| event).await?;
@@ -124,7 +124,7 @@ impl Gateway {
             .event(
                 "user.remove",
                 &caller.actor(),
-                format!("{} was removed", account.principal.name),
+                format!("{} was removed", account.principal.name.name()),
             )
             .on(audit::party_of(&account.principal));
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
@@ -195,7 +195,7 @@ impl Gateway {
         };
         let sentence = format!(
             "{} got the role {role} on {}",
-            account.principal.name,
+            account.principal.name.name(),
             if labels.is_empty() { "everything".to_owned() } else { labels.join(", ") }
         );
         let event = self
@@ -300,6 +300,6 @@ fn removed(event: audit::Draft, grant: &Grant) -> audit::Draft {
         Selection::All => "everything".to_owned(),
         Selection::Machines(_) => grant.machine_labels.join(", "),
     };
-    let sentence = format!("{} lost the role {} on {on}", who.name, grant.role);
+    let sentence = format!("{} lost the role {} on {on}", who.name.name(), grant.role);
     event.on(audit::party_of(who)).with("role", json!(grant.role)).saying(sentence)
 }

@@ -48,7 +48,8 @@ impl Gateway {
                 &audit::Actor::gateway(self),
                 format!(
                     "The recording of {}'s session on {} was closed",
-                    session.principal.name, session.machine_label
+                    session.principal.name.name(),
+                    session.machine_label
                 ),
             )
             .on(audit::party("session", session.id.0, session.machine_label.as_str()))
@@ -139,7 +140,8 @@ impl Gateway {
                 &caller.actor(),
                 format!(
                     "{} opened the recording of a session on {}",
-                    caller.principal.name, recording.machine_label
+                    caller.principal.name.name(),
+                    recording.machine_label
                 ),
             )
             .on(audit::party("session", id.0, recording.machine_label.as_str()));
@@ -236,7 +238,8 @@ impl Gateway {
                 &caller.actor(),
                 format!(
                     "{} deleted the recording of a session on {}",
-                    caller.principal.name, recording.machine_label
+                    caller.principal.name.name(),
+                    recording.machine_label
                 ),
             )
             .on(audit::party("session", id.0, recording.machine_label.as_str()))

@@ -177,7 +177,8 @@ impl Gateway {
             at: now,
             ends_at: permit.until().map_or(ends_at, |until| until.min(ends_at)),
         };
-        let sentence = format!("{} opened a session on {}", caller.principal.name, machine.label);
+        let sentence =
+            format!("{} opened a session on {}", caller.principal.name.name(), machine.label);
         let start = self
             .event("terminal_session_start", &caller.actor(), sentence)
             .on(audit::party("session", ticket.session.0, machine.label.as_str()))
@@ -188,7 +189,7 @@ impl Gateway {
             .event(
                 "access.denied",
                 &caller.actor(),
-                format!("{} has too many live sessions", caller.principal.name),
+                format!("{} has too many live sessions", caller.principal.name.name()),
             )
             .on(machine_party(machine))
             .denied(Code::SessionLimit);
@@ -242,7 +243,7 @@ impl Gateway {
             return Err(crate::ticket::ended_refusal(&session));
         }
         let arrival = self.arrival(principal, ticket, &hand, false, &session);
-        let name = principal.name.to_string();
+        let name = principal.name.name().to_owned();
         let (seat, writer, input_position) =
             self.sessions.join(session.id, arrival, &hand.writer).await?;
         let event = self
@@ -426,7 +427,9 @@ impl Gateway {
                 &caller.actor(),
                 format!(
                     "{} ended {}'s session on {}",
-                    caller.principal.name, session.principal.name, session.machine_label
+                    caller.principal.name.name(),
+                    session.principal.name.name(),
+                    session.machine_label
                 ),
             )
             .on(audit::party("session", session.id.0, session.machine_label.as_str()));

@@ -37,7 +37,7 @@ impl Gateway {
     /// [`Refusal`] when the database does not take it.
     pub async fn issue_sign_in_code(&self, by: &Actor, to: &Principal) -> Result<Issued, Refusal> {
         let expires_at = Some(self.clock.now() + LINK_LIFE);
-        let sentence = format!("{} got a sign-in link", to.name);
+        let sentence = format!("{} got a sign-in link", to.name.name());
         let event = self.event("sign_in_link.issue", by, sentence);
         self.issue_credential(
             CredentialKind::SignInCode,
@@ -62,7 +62,7 @@ impl Gateway {
         life: Option<Duration>,
     ) -> Result<Issued, Refusal> {
         let expires_at = life.map(|life| self.clock.now() + life);
-        let sentence = format!("{} got an API token", to.name);
+        let sentence = format!("{} got an API token", to.name.name());
         let event = self.event("token.issue", by, sentence).with("name", json!(name));
         self.issue_credential(CredentialKind::ApiToken, Plane::Api, to, name, expires_at, event)
             .await
@@ -130,7 +130,7 @@ impl Gateway {
         let tell = move |found: &Option<Principal>| match found {
             None => refusal.only(),
             Some(principal) => {
-                let sentence = format!("{} signed in to the console", principal.name);
+                let sentence = format!("{} signed in to the console", principal.name.name());
                 let party = audit::party_of(principal);
                 success.on(party.clone()).by(party).saying(sentence).only()
             }
@@ -208,7 +208,7 @@ impl Gateway {
         let tell = move |ended: &Option<Credential>| match ended {
             None => vec![],
             Some(credential) => {
-                let name = &credential.principal.name;
+                let name = credential.principal.name.name();
                 let sentence = match credential.kind {
                     CredentialKind::Cookie => format!("{name} signed out"),
                     _ => format!("A token of {name} was revoked"),

@@ -123,7 +123,7 @@ impl Gateway {
             at: now,
         };
         let sentence =
-            format!("{} asked for a session on {}", caller.principal.name, machine.label);
+            format!("{} asked for a session on {}", caller.principal.name.name(), machine.label);
         let event =
             self.ticket_event(&caller.actor(), &ticket, sentence).on(machine_party(&machine));
         let size = wish.size;
@@ -167,8 +167,11 @@ impl Gateway {
             issued_at: now,
             expires_at: now + adit_domain::ticket::LIFE,
         };
-        let sentence =
-            format!("{} asked to join a session on {}", caller.principal.name, machine.label);
+        let sentence = format!(
+            "{} asked to join a session on {}",
+            caller.principal.name.name(),
+            machine.label
+        );
         let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(audit::party(
             "session",
             session.id.0,

@@ -133,17 +133,17 @@ impl Join {
             return Err(hide_token(&self.token));
         }
         let token = read_token(&self.token)?;
-        let ca = self
-            .ca
-            .as_ref()
-            .map(std::fs::read_to_string)
-            .transpose()
-            .context("reading the certificate")?;
+        let trust = match &self.ca {
+            None => Trust::System,
+            Some(path) => {
+                Trust::Pem(std::fs::read_to_string(path).context("reading the certificate")?)
+            }
+        };
         let wish = Wish {
             url: self.url.clone(),
             token,
             label: self.label,
-            ca,
+            trust,
             through_proxy: self.through_proxy,
         };
         let label = join(&dir, wish).await?;
@@ -189,10 +189,20 @@ pub struct Wish {
     pub token: Secret<String>,
     /// The label that it would like.
     pub label: Option<String>,
-    /// A certificate that the gateway's own comes from.
-    pub ca: Option<String>,
+    /// Why the gateway's certificate is believed.
+    pub trust: Trust,
     /// Whether the machine plane goes through the gateway's own address.
     pub through_proxy: bool,
+}
+
+/// Why a gateway's certificate is believed.
+pub enum Trust {
+    /// The system trusts its authority.
+    System,
+    /// It comes from this certificate, PEM.
+    Pem(String),
+    /// The gateway is this process's own child at an address of this machine; its certificate names the outside.
+    OwnChild,
 }
 
 #[derive(Serialize)]
@@ -253,7 +263,7 @@ pub async fn join(dir: &Path, wish: Wish) -> anyhow::Result<String> {
         arch: std::env::consts::ARCH,
         version: env!("CARGO_PKG_VERSION"),
     };
-    let answer = client(wish.ca.as_deref(), &url)?
+    let answer = client(&wish.trust, &url)?
         .post(format!("{url}/api/enroll"))
         .json(&request)
         .send()
@@ -295,7 +305,15 @@ fn enrolment(
         }
         None => {
             let admission = Admission::Key(Secret::new(enrolled.agent_key));
-            (machine_url(url), wish.ca.clone(), admission, BindingRule::None)
+            (
+                machine_url(url),
+                match &wish.trust {
+                    Trust::Pem(pem) => Some(pem.clone()),
+                    Trust::System | Trust::OwnChild => None,
+                },
+                admission,
+                BindingRule::None,
+            )
         }
     };
     Ok(Enrolment {
@@ -325,13 +343,17 @@ fn is_loopback(url: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn client(ca: Option<&str>, url: &str) -> anyhow::Result<reqwest::Client> {
+fn client(trust: &Trust, url: &str) -> anyhow::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .timeout(Duration::from_secs(30))
         .https_only(url.starts_with("https"));
-    if let Some(ca) = ca {
-        builder = builder.add_root_certificate(reqwest::Certificate::from_pem(ca.as_bytes())?);
-    }
+    builder = match trust {
+        Trust::System => builder,
+        Trust::Pem(pem) => {
+            builder.add_root_certificate(reqwest::Certificate::from_pem(pem.as_bytes())?)
+        }
+        Trust::OwnChild => builder.tls_danger_accept_invalid_certs(true),
+    };
     if is_loopback(url) {
         builder = builder.no_proxy();
     }

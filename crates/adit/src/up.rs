@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::agent::{self, Wish};
+use crate::agent::{self, Trust, Wish};
 use crate::parent;
 use crate::serve::{LISTEN, MACHINES_LISTEN, Standing};
 
@@ -285,7 +285,7 @@ async fn ensure_joined(dir: &Path, standing: &Standing) -> anyhow::Result<Option
         url: loopback_url(standing),
         token: Secret::new(issued.token),
         label: None,
-        ca: None,
+        trust: Trust::OwnChild,
         through_proxy: false,
     };
     agent::join(&agent, wish).await.map(Some)

@@ -90,7 +90,7 @@ impl Gateway {
         let event = self.event(
             "audit.export",
             &caller.actor(),
-            format!("{} exported the audit log", caller.principal.name),
+            format!("{} exported the audit log", caller.principal.name.name()),
         );
         self.note(event).await;
         self.checkpoint().await?;

@@ -175,7 +175,7 @@ impl Gateway {
         let actor = Actor::gateway(self);
         let sentence = format!(
             "{}'s session on {} ended after {}: {reason}",
-            session.principal.name,
+            session.principal.name.name(),
             session.machine_label,
             audit::length(seconds)
         );
@@ -616,7 +616,10 @@ impl Driver {
             .event(
                 "RateLimitExceeded",
                 &Actor::principal(&self.session.principal, None),
-                format!("{} sent more messages than a session may", self.session.principal.name),
+                format!(
+                    "{} sent more messages than a session may",
+                    self.session.principal.name.name()
+                ),
             )
             .on(audit::party("session", self.session.id.0, self.session.machine_label.as_str()))
             .with("count", json!(self.relay.refused))
