@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const START_WAIT_MS = 30_000; // a loaded machine with two cores builds its certificates in a few seconds
+const START_WAIT_MS = 60_000; // a limit and no measure: certificates and a database are made first
 
 /** A running `adit up` on a folder of its own. */
 export class Adit {

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 const web = createRequire(new URL("../../web/package.json", import.meta.url));
 const { chromium } = web("playwright-core");
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000; // a limit and no measure: a loaded machine may take that long
 
 /** A browser, and what its pages did that they must not do. */
 export class Browser {
