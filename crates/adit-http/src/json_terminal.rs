@@ -15,6 +15,7 @@ use adit_domain::{Capabilities, Code};
 use adit_wire::asciicast::Joiner;
 use adit_wire::frame::MAX_INPUT;
 use adit_wire::terminal::v1::from_gateway::Message as ToViewerMessage;
+use adit_wire::terminal::v1::state::Kind as StateKind;
 use axum::extract::ws::{Message, WebSocket};
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -129,10 +130,12 @@ async fn relay(
     let mut position = admission.input_position;
     let mut taken = VecDeque::new();
     let mut text = Joiner::default();
+    // While the machine's link is away nothing is read: what is typed then waits in the client's own socket.
+    let mut live = false;
     loop {
         tokio::select! {
             biased;
-            message = next(incoming) => {
+            message = next(incoming), if live => {
                 let Incoming::Text(message) = message? else { return Err(Closing::Invalid) };
                 match serde_json::from_str(&message) {
                     Ok(Said::Input { data }) => match &seat.input {
@@ -162,8 +165,11 @@ async fn relay(
                             seat.control.send(FromViewer::Ack { position: shown }).await;
                         }
                         ToViewer::Control(message) => {
-                            if let ToViewerMessage::InputRewind(rewind) = &*message {
-                                position = rewind.position;
+                            match &*message {
+                                ToViewerMessage::State(state) => live = state.kind() == StateKind::Live,
+                                ToViewerMessage::InputRewind(rewind) if rewind.position == position => continue,
+                                ToViewerMessage::InputRewind(rewind) => position = rewind.position,
+                                _ => {}
                             }
                             if let Some(message) = translate(*message) {
                                 say(out, &message).await?;

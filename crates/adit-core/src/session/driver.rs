@@ -85,6 +85,8 @@ struct Driver {
     bad_frames: Vec<Instant>,
     ending: Option<EndReason>,
     over: Option<EndReason>,
+    /// Whether the machine said that the shell is over, and all of its output is here.
+    drained: bool,
 }
 
 /// When something has to happen. All of it is far from the path of a key.
@@ -245,6 +247,7 @@ impl Driver {
             bad_frames: Vec::new(),
             ending: None,
             over: None,
+            drained: false,
             gateway,
         }
     }
@@ -301,7 +304,8 @@ impl Driver {
 
     fn on_viewer(&mut self, viewer: ViewerId, what: FromViewer) {
         let now = Instant::now();
-        let leaves = matches!(what, FromViewer::Gone);
+        // The connection of a viewer that detached goes too; that changes nothing any more.
+        let leaves = matches!(what, FromViewer::Gone) && self.relay.has(viewer);
         let detaches = matches!(what, FromViewer::Detach);
         let refused = self.relay.refused;
         self.relay.on_viewer(viewer, what, self.gateway.clock.now(), now);
@@ -466,6 +470,7 @@ impl Driver {
         while let Some(happened) = self.relay.poll_happened() {
             match happened {
                 Happened::Exited(reason) => {
+                    self.drained = true;
                     self.over.get_or_insert(self.ending.take().unwrap_or(reason));
                 }
                 Happened::EndAsked(viewer) => {
@@ -668,7 +673,11 @@ impl Driver {
             signal: reason.signal().map(str::to_owned),
             length_ms,
         };
-        let finished = tape.end(length_ms, end).await;
+        let mut finished = tape.end(length_ms, end).await;
+        if let Some(finished) = &mut finished {
+            // What the machine still had is not in it.
+            finished.complete &= self.drained;
+        }
         self.gateway.keep_recording(&self.session, finished, length_ms, now).await;
     }
 }
