@@ -33,8 +33,10 @@ impl OpenSsh {
             make_key(path)?;
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let home = folder.join("home");
+        std::fs::create_dir(&home)?;
         let config = folder.join("sshd_config");
-        std::fs::write(&config, server_config(&host_key, &key, port))?;
+        std::fs::write(&config, server_config(&home, &host_key, &key, port))?;
         if rustix::process::geteuid().is_root() {
             std::fs::create_dir_all("/run/sshd")
                 .context("making the folder that sshd confines itself to")?;
@@ -100,11 +102,13 @@ fn make_key(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn server_config(host_key: &Path, key: &Path, port: u16) -> String {
+/// The home is an empty folder, so that the start files of a person's shell are no part of what is measured.
+fn server_config(home: &Path, host_key: &Path, key: &Path, port: u16) -> String {
     format!(
         "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}.pub\nPidFile none\nUsePAM no\n\
-         StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 1000\n",
+         StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 1000\nSetEnv HOME={}\n",
         host_key.display(),
-        key.display()
+        key.display(),
+        home.display()
     )
 }
