@@ -10,6 +10,9 @@ use crate::sessions::raw::RawViewer;
 /// A command that says its own process id, and waits.
 const WAITS: [&str; 3] = ["sh", "-c", "echo pid $$.; exec sleep 600"];
 
+/// A command that says each line that it reads, once.
+pub const REPEATS: [&str; 3] = ["sh", "-c", "stty -echo; echo ready; cat"];
+
 pub async fn pid_of(viewer: &mut TestViewer) -> u32 {
     viewer.until("pid", |v| v.text().contains('.')).await;
     let text = viewer.text();
@@ -25,7 +28,7 @@ async fn a_viewer_watches_and_cannot_type() {
     // SES-12, TOK-18
     let gateway = TestGateway::start();
     let bob = gateway.user("bob", "viewer", None).await;
-    let mut owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let mut owner = gateway.open(&gateway.admin, &REPEATS).await;
     let ticket = json!({"session": owner.session(), "mode": "view"});
     let ticket = gateway.ticket(&bob.api, ticket).await;
     let mut watcher = RawViewer::redeem(&gateway, &ticket).await;
@@ -36,8 +39,8 @@ async fn a_viewer_watches_and_cannot_type() {
     };
     assert_eq!(watcher.until(notice).await, "frame.forbidden");
     owner.write(b"from the owner\r");
-    owner.until_text("from the owner\r\nfrom the owner").await;
-    watcher.until_text("from the owner\r\nfrom the owner").await;
+    owner.until_text("from the owner\r\n").await;
+    watcher.until_text("from the owner\r\n").await;
     assert!(!owner.text().contains("watcher"), "{}", owner.text());
 }
 
@@ -46,7 +49,7 @@ async fn who_may_only_watch_gets_no_ticket_to_type() {
     // SES-12
     let gateway = TestGateway::start();
     let bob = gateway.user("bob", "viewer", None).await;
-    let owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let owner = gateway.open(&gateway.admin, &REPEATS).await;
     let wish = json!({"session": owner.session(), "mode": "control"});
     let refused = bob.api.post("/api/v1/tickets", wish).await;
     assert_eq!((refused.status.as_u16(), &*refused.code()), (403, "access.capability_missing"));
@@ -138,13 +141,13 @@ async fn a_watcher_whose_role_is_taken_away_is_out_and_the_session_goes_on() {
     // TOK-21, DESK-3
     let gateway = TestGateway::start();
     let bob = gateway.user("bob", "viewer", None).await;
-    let mut owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let mut owner = gateway.open(&gateway.admin, &REPEATS).await;
     let mut watcher = gateway.join(&bob.api, &owner.session(), "view").await;
     gateway.admin.delete(&format!("/api/v1/grants/{}", bob.grant)).await;
     let (ended, _) = watcher.end().await;
     assert_eq!(ended.code, "access.revoked");
     owner.write(b"still here\r");
-    owner.until_text("still here\r\nstill here").await;
+    owner.until_text("still here\r\n").await;
 }
 
 #[tokio::test]
@@ -152,7 +155,7 @@ async fn everybody_who_is_here_is_named() {
     // TERM-50
     let gateway = TestGateway::start();
     let bob = gateway.user("bob", "viewer", None).await;
-    let mut owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let mut owner = gateway.open(&gateway.admin, &REPEATS).await;
     let mut watcher = gateway.join(&bob.api, &owner.session(), "view").await;
     let both = |viewer: &TestViewer| viewer.participants.len() == 2;
     owner.until("two participants", both).await;

@@ -1,8 +1,9 @@
 //! Many in one session.
 
-use adit_testkit::TestGateway;
+use adit_testkit::{TestGateway, within};
 use serde_json::json;
 
+use crate::sessions::access::REPEATS;
 use crate::sessions::raw::{RawViewer, Told};
 use adit_wire::terminal::v1::from_gateway::Message as Down;
 
@@ -29,46 +30,50 @@ async fn a_viewer_that_does_not_read_holds_nobody_up() {
     // Only now the slow one reads: it was dropped, or it is shown where the session stands.
     owner.write(b"go\r");
     owner.until_text("quiet").await;
-    loop {
-        match slow.told().await {
-            Told::Closed(_) | Told::Message(Down::Ended(_)) => break,
-            Told::Message(Down::Snapshot(snapshot)) => {
-                let screen = String::from_utf8_lossy(&snapshot.screen).into_owned();
-                if screen.contains("quiet") || screen.contains("flooded") {
-                    break;
+    let resynced = async {
+        loop {
+            match slow.told().await {
+                Told::Closed(_) | Told::Message(Down::Ended(_)) => break,
+                Told::Message(Down::Snapshot(snapshot)) => {
+                    let screen = String::from_utf8_lossy(&snapshot.screen).into_owned();
+                    if screen.contains("quiet") || screen.contains("flooded") {
+                        break;
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
-    }
+    };
+    within("end of the slow one's wait", resynced).await;
 }
 
 #[tokio::test]
 async fn a_late_viewer_sees_the_screen_and_goes_on_without_a_gap() {
     // TERM-50, RES-11
     let gateway = TestGateway::start();
-    let mut owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let mut owner = gateway.open(&gateway.admin, &REPEATS).await;
     owner.write(b"early\r");
-    owner.until_text("early\r\nearly").await;
+    owner.until_text("early\r\n").await;
     let mut late = gateway.join(&gateway.admin, &owner.session(), "view").await;
     late.until("snapshot", |viewer| !viewer.snapshots.is_empty()).await;
     assert!(String::from_utf8_lossy(&late.snapshots[0].screen).contains("early"));
     owner.write(b"later\r");
-    late.until_text("later\r\nlater").await;
+    owner.until_text("later\r\n").await;
+    late.until_text("later\r\n").await;
 }
 
 #[tokio::test]
 async fn ten_watchers_are_told_the_same() {
     // TERM-50
     let gateway = TestGateway::start();
-    let mut owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let mut owner = gateway.open(&gateway.admin, &REPEATS).await;
     let mut watchers = Vec::new();
     for _ in 0..10 {
         watchers.push(gateway.join(&gateway.admin, &owner.session(), "view").await);
     }
     owner.write(b"hear me\r");
-    owner.until_text("hear me\r\nhear me").await;
+    owner.until_text("hear me\r\n").await;
     for watcher in &mut watchers {
-        watcher.until_text("hear me\r\nhear me").await;
+        watcher.until_text("hear me\r\n").await;
     }
 }

@@ -4,7 +4,7 @@ use adit_link::viewer::ViewerError;
 use adit_testkit::{TestGateway, TestViewer, eventually, is_there, within};
 use serde_json::{Value, json};
 
-use crate::sessions::access::pid_of;
+use crate::sessions::access::{REPEATS, pid_of};
 
 /// Says numbered lines whose contents follow from their numbers, and repeats each line that it reads.
 const STREAM: &str = "stty -echo; echo ready; \
@@ -71,9 +71,9 @@ async fn a_stream_is_byte_exact_and_each_line_is_typed_once_when_the_gateway_die
 async fn a_shell_outlives_the_gateway_while_nobody_watches() {
     // R01, BEY-14
     let gateway = TestGateway::start();
-    let mut viewer = gateway.open(&gateway.admin, &["cat"]).await;
+    let mut viewer = gateway.open(&gateway.admin, &REPEATS).await;
     viewer.write(b"before\r");
-    viewer.until_text("before\r\nbefore").await;
+    viewer.until_text("before\r\n").await;
     let id = viewer.session();
     viewer.detach().await;
     gateway.kill_gateway();
@@ -83,7 +83,7 @@ async fn a_shell_outlives_the_gateway_while_nobody_watches() {
     again.until("snapshot", |viewer| !viewer.snapshots.is_empty()).await;
     assert!(String::from_utf8_lossy(&again.snapshots[0].screen).contains("before"));
     again.write(b"after\r");
-    again.until_text("after\r\nafter").await;
+    again.until_text("after\r\n").await;
 }
 
 #[tokio::test]
@@ -109,16 +109,16 @@ async fn a_session_ends_with_its_agent_and_leaves_no_process() {
     let verdict = verified(&gateway, &id).await;
     assert_ne!(verdict["outcome"], "broken", "{verdict}");
     gateway.machine_online().await;
-    gateway.open(&gateway.admin, &["cat"]).await;
+    gateway.open(&gateway.admin, &REPEATS).await;
 }
 
 #[tokio::test]
 async fn what_was_durable_is_there_when_gateway_and_agent_die_together() {
     // R03
     let gateway = TestGateway::start();
-    let mut viewer = gateway.open(&gateway.admin, &["cat"]).await;
+    let mut viewer = gateway.open(&gateway.admin, &REPEATS).await;
     viewer.write(b"remember me\r");
-    viewer.until_text("remember me\r\nremember me").await;
+    viewer.until_text("remember me\r\n").await;
     let id = viewer.session();
     gateway.kill_agent();
     gateway.kill_gateway();
@@ -141,9 +141,9 @@ async fn the_same_user_comes_back_to_what_its_client_left() {
     // R04, TERM-5
     let gateway = TestGateway::start();
     let ann = gateway.user("ann", "operator", None).await;
-    let mut viewer = gateway.open(&ann.api, &["cat"]).await;
+    let mut viewer = gateway.open(&ann.api, &REPEATS).await;
     viewer.write(b"one\r");
-    viewer.until_text("one\r\none").await;
+    viewer.until_text("one\r\n").await;
     let (id, resume) = (viewer.session(), viewer.resume());
     drop(viewer);
     gateway.session_when(&id, |session| session["state"] == "detached").await;
@@ -151,7 +151,7 @@ async fn the_same_user_comes_back_to_what_its_client_left() {
     let terminal = gateway.redeem(&ticket, Some(resume)).await.unwrap();
     let mut again = TestViewer::admitted(terminal).await;
     again.write(b"two\r");
-    again.until_text("two\r\ntwo").await;
+    again.until_text("two\r\n").await;
     assert!(!again.text().contains("one"), "nothing comes twice: {}", again.text());
 }
 
@@ -162,7 +162,7 @@ async fn nobody_else_goes_on_as_the_one_who_left() {
     let ann = gateway.user("ann", "operator", None).await;
     let bob = gateway.user("bob", "operator", None).await;
     let carl = gateway.user("carl", "viewer", None).await;
-    let viewer = gateway.open(&ann.api, &["cat"]).await;
+    let viewer = gateway.open(&ann.api, &REPEATS).await;
     let (id, resume) = (viewer.session(), viewer.resume());
     drop(viewer);
     let refused = carl.api.post("/api/v1/tickets", json!({"session": id})).await;

@@ -192,6 +192,7 @@ async fn a_session_is_in_the_log_with_who_where_and_why_and_without_its_keys() {
     let gateway = TestGateway::start();
     let ann = gateway.user("ann", "operator", None).await;
     let mut viewer = gateway.open(&ann.api, &[]).await;
+    viewer.until("prompt", |viewer| viewer.text().ends_with(['$', '#', ' '])).await;
     viewer.write(b": hunter2-as-typed; exit 4\r");
     let (ended, _) = viewer.end().await;
     assert_eq!(ended.exit_status, Some(4));

@@ -88,11 +88,14 @@ impl RawViewer {
 
     /// Waits until the output holds a text.
     pub async fn until_text(&mut self, text: &str) {
-        while !String::from_utf8_lossy(&self.output).contains(text) {
-            if let Some(Told::Closed(code)) = self.read().await {
-                panic!("closed with {code:?} before {text:?}");
+        within(text, async {
+            while !String::from_utf8_lossy(&self.output).contains(text) {
+                if let Some(Told::Closed(code)) = self.read().await {
+                    panic!("closed with {code:?} before {text:?}");
+                }
             }
-        }
+        })
+        .await;
     }
 
     /// Waits for a message that a test looks for.

@@ -111,9 +111,29 @@ impl TestViewer {
         }
     }
 
-    /// Waits until the output holds a text.
+    /// Waits until the output holds a text, or the screen that a snapshot showed does.
+    ///
+    /// # Panics
+    /// When the connection ends before.
     pub async fn until_text(&mut self, text: &str) {
-        self.until(text, |viewer| viewer.text().contains(text)).await;
+        let mut seen = 0;
+        let lost = within(text, async {
+            loop {
+                let from = usize::min(seen, self.output.len()).saturating_sub(text.len());
+                let screen = self.snapshots.last().map_or(&[][..], |snapshot| &snapshot.screen);
+                if holds(&self.output[from..], text) || holds(screen, text) {
+                    return None;
+                }
+                seen = self.output.len();
+                if let Err(error) = self.next().await {
+                    return Some(error);
+                }
+            }
+        })
+        .await;
+        if let Some(error) = lost {
+            panic!("no {text:?}: {error}; the output is {:?}", self.text());
+        }
     }
 
     /// Waits until the connection is lost.
@@ -157,7 +177,7 @@ impl TestViewer {
         (ended, code)
     }
 
-    /// Types; what there is no room for yet follows by itself.
+    /// Types, once the next event is waited for; what there is no room for yet follows by itself.
     pub fn write(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
         self.push_waiting();
@@ -200,4 +220,8 @@ impl TestViewer {
         let taken = self.terminal.input(&self.waiting);
         self.waiting.drain(..taken);
     }
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
