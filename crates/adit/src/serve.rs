@@ -32,6 +32,9 @@ pub struct Serve {
     /// The configuration file
     #[arg(long, value_name = "FILE", required_unless_present = "announce")]
     config: Option<PathBuf>,
+    /// Print a sign-in link for the administrator, as the very first start does
+    #[arg(long)]
+    sign_in_link: bool,
     /// Says what stands, to `adit up`, which started this process.
     #[arg(long, hide = true, value_enum)]
     announce: Option<Announce>,
@@ -149,10 +152,10 @@ impl Serve {
         let url = gateway.settings.url.clone();
         let machines = gateway.settings.machines_url.clone();
         let me = Actor::gateway(gateway);
-        let is_new = gateway.is_new().await?;
+        let wants_link = self.sign_in_link || gateway.is_new().await?;
         let admin = gateway.first_admin().await?;
         let (mut console, mut token) = (String::new(), String::new());
-        if self.announce == Some(Announce::First) || is_new {
+        if self.announce == Some(Announce::First) || wants_link {
             let code = gateway.issue_sign_in_code(&me, &admin).await?;
             console = adit_http::api::user::sign_in_url(&url, code.secret.expose());
         }
@@ -168,7 +171,7 @@ impl Serve {
             }
             None => {
                 tracing::info!(%url, %machines, "the gateway stands");
-                if is_new {
+                if wants_link {
                     eprintln!(
                         "Sign in as the administrator, once, within ten minutes:\n  {console}"
                     );

@@ -70,7 +70,7 @@ pub struct Events {
 pub struct EventQuery {
     /// A text in the sentence.
     q: Option<String>,
-    /// Who acted: a name.
+    /// Who acted: a name, as `bob` or `user:bob`, or an id.
     actor: Option<String>,
     /// The event's name.
     event: Option<String>,
@@ -103,14 +103,19 @@ impl EventQuery {
         };
         Ok(EventFilter {
             q: self.q.clone(),
-            actor: self.actor.clone(),
+            actor: self.actor.as_deref().map(bare),
             event: self.event.clone(),
-            target: self.target.clone(),
+            target: self.target.as_deref().map(bare),
             outcome,
             from: self.from.as_deref().map(read_time).transpose()?,
             to: self.to.as_deref().map(read_time).transpose()?,
         })
     }
+}
+
+/// Gives a name without its kind: `bob` of `user:bob`.
+fn bare(name: &str) -> String {
+    name.split_once(':').map_or(name, |(_, bare)| bare).to_owned()
 }
 
 fn read_time(text: &str) -> Result<Timestamp, ApiError> {
