@@ -72,6 +72,8 @@ async fn input_that_skips_ahead_is_asked_for_again() {
     // TOK-16, SES-31
     let gateway = TestGateway::start();
     let mut viewer = repeating(&gateway).await;
+    viewer.type_frame(b"first\r").await;
+    viewer.until_text("first\r\n").await;
     let start = viewer.position;
     viewer.position += 5;
     viewer.type_frame(b"lost\r").await;
@@ -101,4 +103,14 @@ async fn input_that_comes_twice_is_taken_once() {
     viewer.until_text("after\r\n").await;
     let output = String::from_utf8_lossy(&viewer.output).into_owned();
     assert_eq!(output.matches("once").count(), 1, "{output}");
+}
+
+#[tokio::test]
+async fn what_is_typed_before_the_shell_is_there_reaches_it() {
+    // SES-31, TERM-1
+    let gateway = TestGateway::start();
+    let mut viewer = gateway.open(&gateway.admin, &[]).await;
+    viewer.write(b": early; exit 4\r");
+    viewer.until("end", |viewer| viewer.ended.is_some()).await;
+    assert_eq!(viewer.ended.unwrap().exit_status, Some(4));
 }

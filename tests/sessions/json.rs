@@ -43,7 +43,7 @@ async fn a_shell_is_spawned_typed_into_resized_and_ended() {
     let gateway = TestGateway::start();
     let wish = json!({"type": "terminal_spawn", "machineId": gateway.machine});
     let mut viewer = spawn(&gateway, wish).await;
-    type_until(&mut viewer, "echo $((6*7))\r", "\n42").await;
+    type_until(&mut viewer, "echo $((6*7))\r", "42\r\n").await;
     let size = json!({"type": "terminal_resize", "cols": 101, "rows": 31});
     viewer.send_text(size.to_string()).await;
     type_until(&mut viewer, "stty size\r", "31 101").await;

@@ -3,7 +3,9 @@
 use adit_link::viewer::{Event, Resume, Terminal, ViewerError};
 use adit_wire::terminal::v1 as pb;
 
-use crate::wait::within;
+use tokio::time::timeout;
+
+use crate::wait::{LIMIT, within};
 
 /// A viewer of a session.
 pub struct TestViewer {
@@ -97,18 +99,14 @@ impl TestViewer {
     /// # Panics
     /// When the connection ends before.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
-        let lost = within(what, async {
+        let came = timeout(LIMIT, async {
             while !wanted(self) {
-                if let Err(error) = self.next().await {
-                    return Some(error);
-                }
+                self.next().await.map_err(|error| error.to_string())?;
             }
-            None
-        })
-        .await;
-        if let Some(error) = lost {
-            panic!("no {what}: {error}; the output is {:?}", self.text());
-        }
+            Ok(())
+        });
+        let came = came.await.unwrap_or_else(|late| Err(late.to_string()));
+        self.must(what, came);
     }
 
     /// Waits until the output holds a text, or the screen that a snapshot showed does.
@@ -117,23 +115,25 @@ impl TestViewer {
     /// When the connection ends before.
     pub async fn until_text(&mut self, text: &str) {
         let mut seen = 0;
-        let lost = within(text, async {
+        let came = timeout(LIMIT, async {
             loop {
                 let from = usize::min(seen, self.output.len()).saturating_sub(text.len());
                 let screen = self.snapshots.last().map_or(&[][..], |snapshot| &snapshot.screen);
                 if holds(&self.output[from..], text) || holds(screen, text) {
-                    return None;
+                    return Ok(());
                 }
                 seen = self.output.len();
-                if let Err(error) = self.next().await {
-                    return Some(error);
-                }
+                self.next().await.map_err(|error| error.to_string())?;
             }
-        })
-        .await;
-        if let Some(error) = lost {
-            panic!("no {text:?}: {error}; the output is {:?}", self.text());
-        }
+        });
+        let came = came.await.unwrap_or_else(|late| Err(late.to_string()));
+        self.must(text, came);
+    }
+
+    fn must(&self, what: &str, came: Result<(), String>) {
+        let Err(why) = came else { return };
+        let text = self.text();
+        panic!("no {what:?}: {why}; ended: {:?}; the output is {text:?}", self.ended);
     }
 
     /// Waits until the connection is lost.
