@@ -137,6 +137,7 @@ test("one session too many is refused, with the way to those that are there", as
     .first()
     .waitFor();
   await window.page.getByRole("link", { name: "Your sessions" }).click();
+  await window.page.locator(".card").nth(2).waitFor();
   assert.equal(await window.page.locator(".card").count(), 3);
 });
 
