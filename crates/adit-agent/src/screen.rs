@@ -64,6 +64,11 @@ impl Screen {
         false
     }
 
+    /// Leaves out everything before `position`, which is not drawn.
+    pub fn pass(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
     /// Takes everything that the ring has.
     pub fn catch_up(&mut self, ring: &Ring) {
         while let Some(run) = ring.run_at(self.position, usize::MAX) {

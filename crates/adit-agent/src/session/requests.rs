@@ -82,7 +82,10 @@ impl Session {
     /// Lets go of output that nobody needs any more, once the screen model has it.
     fn forget(&mut self) {
         let needed = self.outgoing.needed_from();
-        if self.screen.follow(&self.ring, needed) {
+        if !self.shell.is_terminal() {
+            // Streams have no screen; a late viewer is shown what the ring still has.
+            self.screen.pass(needed.min(self.ring.end()));
+        } else if self.screen.follow(&self.ring, needed) {
             self.reset_timer();
         }
         self.ring.forget_before(needed.min(self.screen.position()));

@@ -165,7 +165,7 @@ impl Session {
                 }
             }
             self.ring.push(kind, buffer.filled());
-            if self.screen.follow(&self.ring, 0) {
+            if self.shell.is_terminal() && self.screen.follow(&self.ring, 0) {
                 self.reset_timer();
             }
             Poll::Ready(())
