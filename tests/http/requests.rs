@@ -1,7 +1,7 @@
 //! Requests that are not well formed are refused with a problem document that says why.
 
 use adit_testkit::{Answer, Api, TestGateway};
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::json;
 
 fn is_problem(answer: &Answer, status: u16, code: &str) {
@@ -69,7 +69,7 @@ async fn a_body_over_the_limit_is_refused() {
     let gateway = TestGateway::start();
     let body = json!({"name": "a".repeat(300 * 1024)}).to_string();
     let answer = post_text(&gateway.admin, "/api/v1/users", "application/json", body).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    is_problem(&answer, 413, "request.too_large");
 }
 
 #[tokio::test]
@@ -80,6 +80,13 @@ async fn an_address_that_does_not_exist_is_a_problem_document() {
     let wrong = gateway.admin.send(gateway.admin.request(Method::PUT, "/api/v1/users")).await;
     is_problem(&wrong, 405, "request.method");
     is_problem(&gateway.admin.get("/api/v1/machines/nowhere").await, 404, "target.unknown");
+}
+
+#[tokio::test]
+async fn a_websocket_that_is_asked_for_as_a_page_is_a_problem_document() {
+    // CMD-16
+    let gateway = TestGateway::start();
+    is_problem(&gateway.admin.get("/ws/terminal").await, 400, "request.invalid");
 }
 
 #[tokio::test]
@@ -122,7 +129,8 @@ async fn another_host_name_is_refused() {
         ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:7800", "10.0.0.1"]
     {
         let request = gateway.admin.request(Method::GET, "/api/v1/me").header("host", host);
-        is_problem(&gateway.admin.send(request).await, 421, "request.host");
+        let answer = gateway.admin.send(request).await;
+        is_problem(&answer, 421, "request.host");
     }
     let request = gateway.admin.request(Method::GET, "/api/v1/me").header("host", "localhost:1");
     assert_eq!(gateway.admin.send(request).await.status, 200);

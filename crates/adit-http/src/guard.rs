@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use adit_domain::Code;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -23,7 +23,7 @@ pub async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next
     }
     let tls = Peer::is_tls(request.extensions());
     let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
+    let mut response = as_problem(next.run(request).await);
     harden(response.headers_mut(), &path, tls);
     response
 }
@@ -33,6 +33,21 @@ fn name_host(request: &mut Request) {
     let named = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
     if let Some(host) = named {
         request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+// CMD-16: what a layer refuses by itself, it says in a text of its own.
+fn as_problem(response: Response) -> Response {
+    let code = match response.status() {
+        StatusCode::BAD_REQUEST => Code::RequestInvalid,
+        StatusCode::REQUEST_TIMEOUT => Code::RequestTimeout,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::RequestTooLarge,
+        _ => return response,
+    };
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    match kind {
+        Some(b"application/problem+json") => response,
+        _ => ApiError::from(code).into_response(),
     }
 }
 
