@@ -204,9 +204,13 @@ impl Session {
         }
         self.apply_resize();
         self.poll_input(cx);
-        loop {
+        for round in 0.. {
             if self.poll_outgoing(cx).is_err() {
                 return Poll::Ready(Event::Received(Received::Lost));
+            }
+            if round == ROUNDS {
+                cx.waker().wake_by_ref();
+                break;
             }
             if self.poll_output(cx).is_pending() {
                 break;
@@ -359,6 +363,9 @@ impl PollEvent for std::pin::Pin<&mut Sleep> {
         self.poll(cx).map(|()| Event::Timeout)
     }
 }
+
+/// How many pieces of output one session may send before others have their turn: a flood must not hold up a key of another session.
+const ROUNDS: u32 = 2;
 
 /// Damaged frames within [`DAMAGE_WINDOW`] that end a session (decision 9).
 const DAMAGE_MAX: usize = 3;

@@ -50,6 +50,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Messages a second of one viewer, beside which the session's own limit of input stands: acknowledgements of bulk output are the most.
 const MESSAGES: u32 = 4000;
 
+/// How many messages are written before other connections have their turn.
+const MESSAGES_A_TURN: usize = 8;
+
 /// The sending half.
 pub(crate) type Out = SplitSink<WebSocket, Message>;
 
@@ -371,6 +374,9 @@ impl Viewer {
 /// Writes everything, then flushes; can be dropped between any two polls without losing a message.
 pub(crate) async fn pump(out: &mut Out, queue: &mut VecDeque<Message>) -> Result<(), axum::Error> {
     while !queue.is_empty() {
+        if queue.len().is_multiple_of(MESSAGES_A_TURN) {
+            tokio::task::yield_now().await;
+        }
         poll_fn(|cx| std::pin::Pin::new(&mut *out).poll_ready(cx)).await?;
         if let Some(message) = queue.pop_front() {
             out.start_send_unpin(message)?;

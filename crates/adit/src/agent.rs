@@ -367,7 +367,7 @@ impl Run {
         if let Some(machines) = &self.machines {
             enrolment.url = machine_url(machines);
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = parent::runtime()?;
         let shutdown = CancellationToken::new();
         let options =
             run::Options { program: None, clock: Arc::new(SystemClock), ids: Arc::new(SystemIds) };

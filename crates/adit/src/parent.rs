@@ -1,9 +1,33 @@
+//! What the gateway's and the agent's processes have in common.
+//!
 //! A process that must not outlive the one that started it holds the reading end of a pipe; the end of the pipe is the end of the parent.
 
 use std::future::pending;
+use std::io;
 
 use tokio::io::AsyncReadExt as _;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Makes the runtime of a gateway or an agent: half as many workers as processors, at least one.
+///
+/// A key wakes one task after another; a second idle worker is woken for each of them, finds nothing and sleeps again, which costs more
+/// than the task. The other half is for the shells, the database's threads and the recorder.
+///
+/// # Errors
+/// What the system says.
+pub fn runtime() -> io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .worker_threads((processors / 2).max(1))
+        .event_interval(EVENTS_AFTER)
+        .enable_all()
+        .build()
+}
+
+/// After how many turns of tasks a worker looks for what arrived on sockets and terminals. Tokio's own 61 let a key wait for as many turns of
+/// a flood beside it, some ten milliseconds; a look costs half a microsecond.
+const EVENTS_AFTER: u32 = 2;
 
 /// Resolves on SIGINT or SIGTERM, and, for a child of `adit up`, when its parent is gone.
 pub async fn stop_asked(has_parent: bool) {

@@ -104,7 +104,7 @@ impl Serve {
         log::start(if self.announce.is_some() { "warn" } else { "info" }, self.announce.is_none());
         // A failed install means that a provider is there already, which is this one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = crate::parent::runtime()?;
         let served = runtime.block_on(self.serve(config));
         // The read of the parent's pipe cannot be called off.
         runtime.shutdown_timeout(Duration::from_secs(1));

@@ -35,6 +35,9 @@ const FROM_VIEWERS: usize = 64;
 /// How long a shell that was told to end may take before the session ends without its last output.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
+/// How many frames of a machine a session takes before others have their turn: a flood must not hold up a key of another session.
+const FRAMES: u32 = 4;
+
 /// How often a session that waits for its recorder looks whether that has stalled.
 const LOOK_AT_STALL: Duration = Duration::from_secs(1);
 
@@ -87,6 +90,7 @@ struct Driver {
     over: Option<EndReason>,
     /// Whether the machine said that the shell is over, and all of its output is here.
     drained: bool,
+    frames: u32,
 }
 
 /// When something has to happen. All of it is far from the path of a key.
@@ -248,6 +252,7 @@ impl Driver {
             ending: None,
             over: None,
             drained: false,
+            frames: 0,
             gateway,
         }
     }
@@ -280,7 +285,13 @@ impl Driver {
             () = self.gateway.tasks.ending() => return self.leave_for_restart().await,
             Some(command) = self.commands.recv() => self.on_command(command),
             Some((viewer, what)) = self.from_viewers.recv(), if has_room => self.on_viewer(viewer, what),
-            event = read(self.link.as_mut(), may_read) => self.on_link(event),
+            event = read(self.link.as_mut(), may_read) => {
+                self.on_link(event);
+                self.frames = self.frames.wrapping_add(1);
+                if self.frames.is_multiple_of(FRAMES) {
+                    tokio::task::yield_now().await;
+                }
+            }
             () = moved(self.relay.tape()), if watch_tape => self.relay.ack_output(),
             () = tokio::time::sleep_until(due) => self.on_due(Instant::now()),
         }

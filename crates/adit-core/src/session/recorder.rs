@@ -50,6 +50,9 @@ pub enum RecorderError {
     Stopped,
 }
 
+/// By how much the recorder's thread is nicer than the rest (nice(2)): a fifth of the weight beside a busy thread, all of an idle processor.
+const GIVE_WAY: i32 = 7;
+
 /// How many files are synced one by one; more are synced together by syncfs(2), which then costs less.
 const SYNC_EACH: usize = 8;
 
@@ -229,6 +232,7 @@ struct Turn {
 
 impl Worker {
     fn run(mut self) {
+        give_way();
         loop {
             let (due, stopping) = self.wait();
             self.round(due);
@@ -360,6 +364,15 @@ impl Worker {
         };
         // Nobody waiting means that the session's task is gone; the file says the same.
         let _ = done.send(finished);
+    }
+}
+
+/// Lets a key go before a recording: compressing a flood must not hold up somebody's typing. A system that does not allow it changes
+/// nothing but that.
+fn give_way() {
+    let lower = rustix::process::setpriority_process(Some(rustix::thread::gettid()), GIVE_WAY);
+    if let Err(error) = lower {
+        tracing::debug!(%error, "the recorder runs at the usual priority");
     }
 }
 
