@@ -142,6 +142,7 @@ async fn the_same_user_comes_back_to_what_its_client_left() {
     let gateway = TestGateway::start();
     let ann = gateway.user("ann", "operator", None).await;
     let mut viewer = gateway.open(&ann.api, &REPEATS).await;
+    viewer.until_text("ready").await;
     viewer.write(b"one\r");
     viewer.until_text("one\r\n").await;
     let (id, resume) = (viewer.session(), viewer.resume());
