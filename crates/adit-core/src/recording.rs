@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use adit_domain::{Capabilities, Capability, Code, SessionId, Timestamp};
 use adit_store::{Deletion, FinishedRecording, Recording, RecordingState, Session};
@@ -11,7 +10,7 @@ use adit_wire::asciicast::Cast;
 use adit_wire::digest::Digest;
 use adit_wire::recording::search::{Hits, Search};
 use adit_wire::recording::{
-    Content, Expected, Header, Packer, Reader, Report, Scan, Step, Tombstone, verify, writer,
+    Content, Expected, Packer, Reader, Report, Scan, Step, Tombstone, verify, writer,
 };
 use bytes::Bytes;
 use serde_json::json;
@@ -29,7 +28,7 @@ const PIECE: usize = 256 * 1024;
 /// How many pieces of an export may wait for a slow reader.
 const PIECES: usize = 8;
 
-/// Items searched for at most in one recording: an hour of busy output.
+/// The longest text to search for, in characters: more than a screen is wide.
 const MAX_QUERY_CHARS: usize = 200;
 
 impl Gateway {
@@ -344,11 +343,12 @@ fn search(path: &Path, query: &str) -> io::Result<Hits> {
                 _ => {}
             }
         }
+        // A search that spent its budget needs no more of the file.
+        !search.as_ref().is_some_and(Search::has_stopped)
     };
     each_piece(path, |piece| {
         reader.push(piece);
-        feed(&mut reader);
-        true
+        feed(&mut reader)
     })?;
     reader.close();
     feed(&mut reader);
@@ -362,25 +362,6 @@ fn scan(path: &Path) -> io::Result<adit_wire::recording::Scanned> {
         true
     })?;
     Ok(scan.finish())
-}
-
-/// Reads what a recording says of itself.
-///
-/// # Errors
-/// What the system says; `InvalidData` when its first chunk is not a whole header.
-pub fn read_header(path: &Path) -> io::Result<Arc<Header>> {
-    let mut reader = Reader::new();
-    let mut header = None;
-    each_piece(path, |piece| {
-        reader.push(piece);
-        while let Some(step) = reader.next() {
-            if let Step::Chunk(_, Content::Header(found)) = step {
-                header = Some(Arc::new(found));
-            }
-        }
-        header.is_none()
-    })?;
-    header.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
 fn each_piece(path: &Path, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {

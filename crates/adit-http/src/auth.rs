@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adit_core::{Caller, Refusal};
+use adit_core::Caller;
 use adit_domain::Code;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -68,9 +68,4 @@ pub fn set_cookie(tls: bool, secret: &str, seconds: u64) -> String {
         "{}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}",
         cookie_name(tls)
     )
-}
-
-/// Turns a refusal into what a caller hears, alike for everything about credentials.
-pub fn unauthenticated(refusal: Refusal) -> ApiError {
-    refusal.into()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_domain::session::{Event as LifeEvent, Life, State};
-use adit_domain::{Capabilities, Code, EndReason, PrincipalId, SessionId, Timestamp, policy};
+use adit_domain::{Capabilities, Code, EndReason, PrincipalId, Timestamp, policy};
 use adit_link::connection::{Connection, Event, LinkError};
 use adit_session::TokenBucket;
 use adit_store::{Session, SessionBytes, SessionEnd, SessionNote};
@@ -134,7 +134,6 @@ impl Gateway {
         let entry = Entry {
             machine: start.session.machine,
             tenant: start.session.tenant,
-            owner: start.session.principal.id,
             commands: commands_tx,
             tally: Arc::clone(&tally),
         };
@@ -743,11 +742,6 @@ impl Gateway {
             Err(policy::Denial::TargetInactive) => Some(Code::TargetInactive),
             Err(_) => Some(Code::AccessRevoked),
         }
-    }
-
-    /// Gives a live session's id list to whoever must look at it.
-    pub fn live_sessions(&self, principal: PrincipalId) -> Vec<SessionId> {
-        self.sessions.owned_by(principal)
     }
 }
 

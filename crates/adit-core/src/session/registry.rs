@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::BoxSocket;
 use crate::tasks::Tasks;
-use adit_domain::{Code, EndReason, MachineId, PrincipalId, SessionId, TenantId};
+use adit_domain::{Code, EndReason, MachineId, SessionId, TenantId};
 use adit_link::connection::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -67,7 +67,6 @@ impl Tally {
 pub(super) struct Entry {
     pub machine: MachineId,
     pub tenant: TenantId,
-    pub owner: PrincipalId,
     pub commands: mpsc::Sender<Command>,
     pub tally: Arc<Tally>,
 }
@@ -225,11 +224,6 @@ impl Registry {
         for id in ids {
             self.end(id, EndReason::Because(code));
         }
-    }
-
-    /// Lists the live sessions of a principal.
-    pub fn owned_by(&self, principal: PrincipalId) -> Vec<SessionId> {
-        self.lock().iter().filter(|(_, e)| e.owner == principal).map(|(id, _)| *id).collect()
     }
 
     /// Hands a session's task the answer that it asked for.
