@@ -7,6 +7,7 @@ mod frames;
 mod input;
 mod json;
 mod limits;
+mod machine;
 mod proof;
 mod raw;
 mod tickets;

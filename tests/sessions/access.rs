@@ -95,6 +95,41 @@ async fn a_role_that_is_taken_away_ends_the_session_at_both_ends() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_revoked_sends_its_viewer_away_and_the_shell_waits_for_its_user() {
+    // DESK-3, TOK-18
+    let gateway = TestGateway::start();
+    let ann = gateway.user("ann", "operator", None).await;
+    let mut viewer = gateway.open(&ann.api, &REPEATS).await;
+    viewer.until_text("ready\r\n").await;
+    let tokens = gateway.admin.get(&format!("/api/v1/users/{}/tokens", ann.id)).await.ok();
+    let id = tokens["items"][0]["id"].as_str().unwrap().to_owned();
+    let other = gateway
+        .admin
+        .post(&format!("/api/v1/users/{}/tokens", ann.id), json!({"name": "other"}))
+        .await
+        .ok();
+    let other = gateway.api(other["token"].as_str().unwrap());
+    assert_eq!(gateway.admin.delete(&format!("/api/v1/tokens/{id}")).await.status, 204);
+    let (ended, code) = viewer.end().await;
+    assert_eq!((ended.code.as_str(), code), ("auth.ended", Some(1008)));
+    let mut again = gateway.join(&other, &viewer.session(), "control").await;
+    again.write(b"still here\r");
+    again.until_text("still here\r\n").await;
+}
+
+#[tokio::test]
+async fn a_ticket_opens_nothing_once_the_token_that_asked_for_it_was_revoked() {
+    // TOK-18
+    let gateway = TestGateway::start();
+    let ann = gateway.user("ann", "operator", None).await;
+    let ticket = gateway.ticket(&ann.api, json!({"machine": gateway.machine})).await;
+    let tokens = gateway.admin.get(&format!("/api/v1/users/{}/tokens", ann.id)).await.ok();
+    let id = tokens["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.admin.delete(&format!("/api/v1/tokens/{id}")).await.status, 204);
+    assert_eq!(gateway.refused(&ticket).await.code, "auth.ended");
+}
+
+#[tokio::test]
 async fn a_removed_user_is_out_of_its_sessions() {
     // TOK-21, BRW-25
     let gateway = TestGateway::start();

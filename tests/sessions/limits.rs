@@ -1,7 +1,7 @@
 //! How many sessions, and how long.
 
 use adit_link::viewer::Event;
-use adit_testkit::{TestGateway, within};
+use adit_testkit::{TestGateway, TestViewer, within};
 use serde_json::json;
 
 #[tokio::test]
@@ -62,11 +62,16 @@ async fn a_session_ends_at_its_longest_length() {
     let mut viewer = gateway.open(&gateway.admin, &["cat"]).await;
     let (ended, code) = viewer.end().await;
     assert_eq!((ended.code.as_str(), code), ("session.expired", Some(1008)));
+    assert_warned(&viewer, "session.ending_soon");
     let shown = gateway.session_when(&viewer.session(), |s| s["state"] == "ended").await;
     assert_eq!(shown["reason"]["code"], "session.expired");
     let wish = json!({"session": viewer.session()});
     let refused = gateway.admin.post("/api/v1/tickets", wish).await;
     assert_eq!((refused.status.as_u16(), &*refused.code()), (410, "session.expired"));
+}
+
+fn assert_warned(viewer: &TestViewer, code: &str) {
+    assert!(viewer.notices.iter().any(|notice| notice == code), "{:?}", viewer.notices);
 }
 
 #[tokio::test]
@@ -75,6 +80,7 @@ async fn an_idle_session_ends() {
     let gateway = TestGateway::start_with("[session]\nidle_seconds = 2\n");
     let mut viewer = gateway.open(&gateway.admin, &["cat"]).await;
     assert_eq!(viewer.end().await.0.code, "session.idle");
+    assert_warned(&viewer, "session.idle_soon");
 }
 
 #[tokio::test]

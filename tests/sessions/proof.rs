@@ -190,7 +190,8 @@ async fn newest_events_that_were_deleted_are_missed() {
 async fn a_session_is_in_the_log_with_who_where_and_why_and_without_its_keys() {
     // SES-43, TERM-52
     let gateway = TestGateway::start();
-    let ann = gateway.user("ann", "operator", None).await;
+    let account = json!({"name": "ann", "email": "ann@example.com"});
+    let ann = gateway.user_of(account, "operator", None).await;
     let mut viewer = gateway.open(&ann.api, &[]).await;
     viewer.until("prompt", |viewer| viewer.text().ends_with(['$', '#', ' '])).await;
     viewer.write(b": hunter2-as-typed; exit 4\r");
@@ -209,6 +210,8 @@ async fn a_session_is_in_the_log_with_who_where_and_why_and_without_its_keys() {
     let end = &gateway.events("terminal_session_end").await[0];
     assert_eq!(end["details"]["reason"], "session.exited");
     assert_eq!(end["details"]["exitStatus"], 4);
+    assert_eq!(end["details"]["email"], "ann@example.com");
+    assert_eq!(end["details"]["client"], "127.0.0.1");
     let log = gateway.admin.get("/api/v1/audit/export").await.text;
     assert!(log.contains("terminal_session_end") && !log.contains("hunter2"));
 }

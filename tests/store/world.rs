@@ -199,6 +199,7 @@ pub fn ticket(
         capabilities: Capabilities::all().terminal(),
         issued_at: NOW,
         expires_at: later(30_000),
+        credential: None,
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Ticket};
 use adit_domain::{
-    Capabilities, Capability, Code, EndReason, Principal, RecordingMode, SessionId, policy,
+    Capabilities, Capability, Code, EndReason, MachineId, Principal, RecordingMode, SessionId,
+    policy,
 };
 use adit_store::{Machine, OpenSession, Opening, Session, SessionKind};
 use adit_wire::agent::v1 as pb;
@@ -27,7 +28,9 @@ use tape::Tape;
 use viewer::{Arrival, Seat};
 
 pub mod driver;
+mod end;
 pub mod outbox;
+mod recheck;
 pub mod recorder;
 pub mod registry;
 pub mod relay;
@@ -87,8 +90,13 @@ impl Gateway {
             account.map(|a| a.principal).ok_or(Refusal::Code(Code::PrincipalInactive))?;
         let machine = tenant.find_machine(ticket.machine).await?;
         let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
-        let caller = Caller { principal, credential: adit_domain::TokenId(ticket.id.0), address };
+        let credential = ticket.credential.unwrap_or(adit_domain::TokenId(ticket.id.0));
+        let caller = Caller { principal, credential, address };
         let permit = self.permit_machine(&caller, ticket.capabilities, &machine).await;
+        let permit = match self.still_signed_in(&ticket).await {
+            Ok(()) => permit,
+            Err(refusal) => Err(refusal),
+        };
         match (permit, ticket.purpose) {
             (Ok(permit), Purpose::Open) => {
                 self.open(&caller, &ticket, &permit, &machine, hand).await
@@ -269,6 +277,7 @@ impl Gateway {
     ) -> Arrival {
         Arrival {
             principal: principal.id,
+            credential: ticket.credential,
             name: Arc::from(principal.name.to_string()),
             capabilities: ticket.capabilities,
             size: (session.pty && hand.cols > 0 && hand.rows > 0).then_some((hand.cols, hand.rows)),
@@ -353,6 +362,19 @@ impl Gateway {
             grace_ms: ms(self.settings.grace),
         };
         warrant::sign(&statement, &self.keys.authority)
+    }
+
+    /// Tells whether a warrant that a machine shows is one that this authority signed for this session on this machine. Its expiry is not
+    /// looked at: how long a session may live is the gateway's own knowledge, and a machine that was cut off comes back with an old one.
+    pub fn knows_warrant(
+        &self,
+        signed: Option<&pb::SignedWarrant>,
+        id: SessionId,
+        machine: MachineId,
+    ) -> bool {
+        let read = signed.map(|signed| warrant::read(signed, &self.keys.authority_public()));
+        let Some(Ok(warrant)) = read else { return false };
+        warrant.session_id[..] == *id.as_bytes() && warrant.machine_id[..] == *machine.as_bytes()
     }
 
     /// Decides about a session anew, with today's facts, and signs a newer warrant.

@@ -105,6 +105,7 @@ impl Gateway {
             capabilities: permit.capabilities(),
             issued_at: now,
             expires_at: now + life,
+            credential: Some(caller.credential),
         };
         let reserved = NewSession {
             id: session,
@@ -166,6 +167,7 @@ impl Gateway {
             capabilities: permit.capabilities(),
             issued_at: now,
             expires_at: now + adit_domain::ticket::LIFE,
+            credential: Some(caller.credential),
         };
         let sentence = format!(
             "{} asked to join a session on {}",
@@ -230,6 +232,21 @@ impl Gateway {
         let now: Timestamp = self.clock.now();
         let found = self.store.redeem_ticket(SecretHash(hash.0), now, tell).await?;
         found.ok_or_else(invalid)
+    }
+}
+
+impl Gateway {
+    /// Looks whether the sign-in or token that asked for a ticket counts still.
+    ///
+    /// # Errors
+    /// [`Code::AuthEnded`] when it does not.
+    pub(crate) async fn still_signed_in(&self, ticket: &Ticket) -> Result<(), Refusal> {
+        match ticket.credential {
+            Some(id) if !self.store.credential_counts(id, self.clock.now()).await? => {
+                Err(Code::AuthEnded.into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

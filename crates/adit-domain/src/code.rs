@@ -61,6 +61,8 @@ codes! {
     Conflict = "conflict", 409, 1008, "Something with that name exists already.";
     /// No credential, or none that counts here.
     AuthRequired = "auth.required", 401, 1008, "Sign in first, or send a valid API token.";
+    /// A sign-in, or a token, that ended while a connection rested on it.
+    AuthEnded = "auth.ended", 401, 1008, "The sign-in or token that this connection rests on has ended. Sign in again and come back to the session.";
     /// A sign-in code that was used, has expired or never was.
     SignInRefused = "auth.sign_in_refused", 401, 1008, "This sign-in link is used, expired or wrong. Ask for a new one.";
     /// A credential of another plane.
@@ -124,7 +126,9 @@ codes! {
     /// A user's live sessions are at the cap.
     SessionLimit = "session.limit", 429, 1013, "You have as many live sessions as you may. End one, then try again.";
     /// The session ends soon.
-    SessionEnding = "session.ending_soon", 200, 1000, "The session reaches its longest length in a minute.";
+    SessionEnding = "session.ending_soon", 200, 1000, "The session ends soon, within a minute: it reaches its longest length.";
+    /// Nobody typed for long, and the session ends when nobody does.
+    SessionIdleSoon = "session.idle_soon", 200, 1000, "Nobody has typed here for a while; the session ends soon unless somebody does.";
     /// A viewer that fell too far behind was given the screen anew.
     ViewerLagged = "viewer.lagged", 200, 1000, "This connection fell behind, so the screen was drawn anew.";
     /// Too many messages.

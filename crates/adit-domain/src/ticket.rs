@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Capabilities, MachineId, PrincipalId, SessionId, TenantId, TicketId, Timestamp};
+use crate::{
+    Capabilities, MachineId, PrincipalId, SessionId, TenantId, TicketId, Timestamp, TokenId,
+};
 
 /// How long a ticket lives unless a path says otherwise.
 pub const LIFE: Duration = Duration::from_secs(30);
@@ -50,4 +52,6 @@ pub struct Ticket {
     pub issued_at: Timestamp,
     /// From when on it is refused.
     pub expires_at: Timestamp,
+    /// The sign-in or token that asked; whoever comes with the ticket goes when that ends.
+    pub credential: Option<TokenId>,
 }

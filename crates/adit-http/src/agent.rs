@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use adit_core::BoxSocket;
+use adit_core::{BoxSocket, Gateway};
 use adit_domain::{Code, SessionId};
 use adit_link::connection::{self, Offer};
 use adit_link::seal::Binding;
@@ -126,6 +126,10 @@ async fn session_link(app: &App, offer: Offer<BoxSocket>, machine: Machine, id: 
     if app.gateway.sessions.tenant(id).is_none() {
         return offer.refuse(Code::SessionUnknown.close_code()).await;
     }
+    if !app.gateway.knows_warrant(offer.preamble().warrant.as_ref(), id, machine.id) {
+        note_wrong_warrant(&app.gateway, &machine, id).await;
+        return offer.refuse(Code::WarrantInvalid.close_code()).await;
+    }
     let link = match offer.accept().await {
         Ok(link) => link,
         Err(error) => {
@@ -138,6 +142,19 @@ async fn session_link(app: &App, offer: Offer<BoxSocket>, machine: Machine, id: 
         warn!(machine.label = %machine.label, session.id = %id, "a machine came for a session that is not its own");
         link.close(Code::SessionUnknown.close_code()).await;
     }
+}
+
+// TOK-24, AGT-10: a session is linked with the warrant that was signed for it, by the machine that it names.
+async fn note_wrong_warrant(gateway: &Gateway, machine: &Machine, id: SessionId) {
+    warn!(machine.label = %machine.label, session.id = %id, "a machine came for a session without its warrant");
+    let actor = adit_core::machine::machine_actor(machine, None);
+    let sentence = format!("{} came for a session without its warrant", machine.label);
+    let event = gateway
+        .event("machine.wrong_warrant", &actor, sentence)
+        .on(adit_core::access::machine_party(machine))
+        .with("session", serde_json::json!(id.to_string()))
+        .denied(Code::WarrantInvalid);
+    gateway.note(event).await;
 }
 
 async fn note_wrong_key(app: &App, machine: &Machine) {

@@ -146,6 +146,15 @@ impl Store {
         row.map(|mut row| read(&mut row)).transpose()
     }
 
+    /// Tells whether a credential still counts: not expired, not revoked.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn credential_counts(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM credentials WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2) AND revoked_at IS NULL";
+        Ok(self.reads().row(Scope::System, sql, args![id, now]).await?.is_some())
+    }
+
     /// Uses a sign-in code up and makes a cookie of it, in one step. `None`: used, expired, revoked or never made.
     ///
     /// # Errors

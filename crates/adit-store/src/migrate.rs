@@ -28,6 +28,7 @@ const STEPS: &[Step] = steps! {
     3 "0003_sessions";
     4 "0004_records";
     5 "0005_support";
+    6 "0006_ticket_credential";
 };
 
 /// The schema's newest version.

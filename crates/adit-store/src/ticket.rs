@@ -1,7 +1,9 @@
 //! Tickets: issued with the session that they open, redeemed once. Only their hashes are kept.
 
 use adit_domain::ticket::{Purpose, Ticket};
-use adit_domain::{Code, MachineId, PrincipalId, SessionId, TenantId, TicketId, Timestamp};
+use adit_domain::{
+    Code, MachineId, PrincipalId, SessionId, TenantId, TicketId, Timestamp, TokenId,
+};
 
 use crate::sql::{Row, args, write_capabilities};
 use crate::tx::Scope;
@@ -31,8 +33,8 @@ impl TenantStore {
     where
         E: FnOnce(&()) -> Vec<NewEvent> + Send + 'static,
     {
-        let sql = "INSERT INTO tickets (tenant_id, id, hash, principal_id, machine_id, session_id, purpose, capabilities, state, issued_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'issued', $9, $10)";
+        let sql = "INSERT INTO tickets (tenant_id, id, hash, principal_id, machine_id, session_id, purpose, capabilities, state, issued_at, expires_at, credential_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'issued', $9, $10, $11)";
         let own = args![
             ticket.id,
             hash,
@@ -42,7 +44,8 @@ impl TenantStore {
             ticket.purpose.as_str(),
             write_capabilities(ticket.capabilities),
             ticket.issued_at,
-            ticket.expires_at
+            ticket.expires_at,
+            ticket.credential
         ];
         self.write(tell, move |tx| {
             Box::pin(async move {
@@ -88,7 +91,7 @@ impl Store {
         E: FnOnce(&Option<Ticket>) -> Vec<NewEvent> + Send + 'static,
     {
         let sql = "UPDATE tickets SET state = 'redeemed', redeemed_at = $2 WHERE hash = $1 AND state = 'issued' AND expires_at > $2 \
-             RETURNING id, tenant_id, principal_id, machine_id, session_id, purpose, capabilities, issued_at, expires_at";
+             RETURNING id, tenant_id, principal_id, machine_id, session_id, purpose, capabilities, issued_at, expires_at, credential_id";
         self.write(tell, move |tx| {
             Box::pin(async move {
                 let Some(mut row) = tx.row(sql, args![hash, now]).await? else { return Ok(None) };
@@ -149,5 +152,6 @@ fn read(row: &mut Row) -> Result<Ticket, StoreError> {
         capabilities: row.capabilities()?,
         issued_at: row.time()?,
         expires_at: row.time()?,
+        credential: row.maybe_uuid()?.map(TokenId),
     })
 }

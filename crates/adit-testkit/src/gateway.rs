@@ -126,7 +126,13 @@ impl TestGateway {
 
     /// Adds a user with a role, on some machines or on everything, and a token for it.
     pub async fn user(&self, name: &str, role: &str, machines: Option<&[&str]>) -> User {
-        let user = self.admin.post("/api/v1/users", json!({"name": name})).await.ok();
+        self.user_of(json!({"name": name}), role, machines).await
+    }
+
+    /// Adds a user as [`Self::user`] does, from what the API is sent.
+    pub async fn user_of(&self, account: Value, role: &str, machines: Option<&[&str]>) -> User {
+        let name = account["name"].as_str().unwrap().to_owned();
+        let user = self.admin.post("/api/v1/users", account).await.ok();
         let id = user["id"].as_str().unwrap().to_owned();
         let mut grant = json!({"principal": format!("user:{name}"), "role": role});
         if let Some(machines) = machines {

@@ -71,10 +71,7 @@ pub enum Refusal {
 /// # Errors
 /// A [`Refusal`] that names the first thing that is wrong.
 pub fn check(signed: &pb::SignedWarrant, expected: Expected<'_>) -> Result<Checked, Refusal> {
-    UnparsedPublicKey::new(&ED25519, expected.authority)
-        .verify(&signed_bytes(&signed.warrant), &signed.signature)
-        .map_err(|_| Refusal::Signature)?;
-    let warrant = pb::Warrant::decode(signed.warrant.clone()).map_err(|_| Refusal::Form)?;
+    let warrant = read(signed, expected.authority)?;
     let session = SessionId::from_bytes(&warrant.session_id).ok_or(Refusal::Form)?;
     if MachineId::from_bytes(&warrant.machine_id) != Some(expected.machine) {
         return Err(Refusal::Machine);
@@ -91,6 +88,17 @@ pub fn check(signed: &pb::SignedWarrant, expected: Expected<'_>) -> Result<Check
     }
     let capabilities = read_capabilities(&warrant).ok_or(Refusal::Form)?;
     Ok(Checked { session, capabilities, warrant })
+}
+
+/// Reads a warrant that the authority signed; whom it is for and whether it still counts is for the caller to look at.
+///
+/// # Errors
+/// [`Refusal::Signature`] and [`Refusal::Form`].
+pub fn read(signed: &pb::SignedWarrant, authority: &[u8]) -> Result<pb::Warrant, Refusal> {
+    UnparsedPublicKey::new(&ED25519, authority)
+        .verify(&signed_bytes(&signed.warrant), &signed.signature)
+        .map_err(|_| Refusal::Signature)?;
+    pb::Warrant::decode(signed.warrant.clone()).map_err(|_| Refusal::Form)
 }
 
 fn read_capabilities(warrant: &pb::Warrant) -> Option<Capabilities> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_domain::session::{Event as LifeEvent, Life, State};
-use adit_domain::{Capabilities, Code, EndReason, PrincipalId, Timestamp, policy};
+use adit_domain::{Code, EndReason};
 use adit_link::connection::{Connection, Event, LinkError};
 use adit_session::TokenBucket;
-use adit_store::{Session, SessionBytes, SessionEnd, SessionNote};
+use adit_store::{Session, SessionBytes};
 use adit_wire::agent::v1 as pb;
 use adit_wire::frame::{Frame, Kind};
 use adit_wire::recording::End;
@@ -17,14 +17,14 @@ use metrics::{counter, gauge};
 use prost::Message as _;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::outbox::Outbox;
+use super::recheck::Verdict;
 use super::registry::{COMMANDS, Command, Entry, Tally, Watcher};
 use super::relay::{Happened, LinkFault, Plan, Relay, ToMachine};
 use super::tape::Tape;
-use super::viewer::{ControlHandle, FromViewer, Seat, ViewerId};
-use crate::access::target_of;
+use super::viewer::{Arrival, ControlHandle, FromViewer, Seat, ViewerId};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
 use crate::{BoxSocket, Gateway};
@@ -66,13 +66,6 @@ pub struct Start {
     pub state: State,
 }
 
-/// What a look at the rights of a session and its viewers gave.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    owner: Option<Code>,
-    viewers: Vec<(ViewerId, Code)>,
-}
-
 struct Driver {
     gateway: Arc<Gateway>,
     session: Session,
@@ -108,6 +101,8 @@ struct Due {
     viewer: Option<Instant>,
     /// Somebody must have typed.
     idle: Option<Instant>,
+    /// The word that nobody has.
+    idle_warning: Option<Instant>,
     /// A shell that was told to end must have.
     last_output: Option<Instant>,
 }
@@ -115,7 +110,7 @@ struct Due {
 impl Due {
     fn next(&self) -> Instant {
         let link = self.link.map(|(at, _)| at);
-        [self.warning, link, self.viewer, self.idle, self.last_output]
+        [self.warning, link, self.viewer, self.idle, self.idle_warning, self.last_output]
             .into_iter()
             .flatten()
             .chain([self.refresh, self.length])
@@ -150,59 +145,6 @@ impl Gateway {
             }
         });
     }
-
-    /// Ends a session whose task failed.
-    async fn bury(&self, session: &Session) {
-        error!(session.id = %session.id, "the task of a session failed");
-        counter!("adit_task_panics_total").increment(1);
-        let reason = EndReason::Because(Code::SessionFailed);
-        self.end_row(session, &reason).await;
-        self.tell_machine_closed(session, &reason);
-    }
-
-    pub(crate) fn tell_machine_closed(&self, session: &Session, reason: &EndReason) {
-        let close = pb::Close {
-            session_id: session.id.as_bytes().to_vec().into(),
-            code: reason.code().as_str().to_owned(),
-        };
-        // A machine that is not here is told when it comes: the session is not among those that live.
-        let _ = self.hub.send(session.machine, pb::to_agent::Message::Close(close));
-    }
-
-    /// Writes down that a session is over.
-    pub(crate) async fn end_row(&self, session: &Session, reason: &EndReason) {
-        self.end_row_with(session, reason, SessionBytes::default()).await;
-    }
-
-    async fn end_row_with(&self, session: &Session, reason: &EndReason, bytes: SessionBytes) {
-        let now = self.clock.now();
-        let seconds = now.since(session.started_at.unwrap_or(now)).as_secs();
-        let actor = Actor::gateway(self);
-        let sentence = format!(
-            "{}'s session on {} ended after {}: {reason}",
-            session.principal.name.name(),
-            session.machine_label,
-            audit::length(seconds)
-        );
-        let event = self
-            .event("terminal_session_end", &actor, sentence)
-            .on(audit::party("session", session.id.0, session.machine_label.as_str()))
-            .with("userId", json!(session.principal.id.to_string()))
-            .with("machineId", json!(session.machine.to_string()))
-            .with("seconds", json!(seconds))
-            .with("reason", json!(reason.code().as_str()))
-            .with("exitStatus", json!(reason.exit_status()));
-        let tell = move |end: &SessionEnd| match end {
-            SessionEnd::First(_) => event.only(),
-            SessionEnd::Before(_) | SessionEnd::Unknown => vec![],
-        };
-        let tenant = self.store.tenant(session.tenant);
-        if let Err(error) = tenant.end_session(session.id, reason.clone(), now, bytes, tell).await {
-            error!(session.id = %session.id, %error, "the end of a session could not be written; it is when the gateway starts again");
-        }
-        self.bus.tell(Change::Sessions);
-        self.bus.tell(Change::Audit);
-    }
 }
 
 impl Driver {
@@ -223,13 +165,14 @@ impl Driver {
         let due = Due {
             refresh: now + settings.token_life.saturating_sub(settings.refresh_before),
             length: now + length,
-            warning: length.checked_sub(WARNING).map(|left| now + left),
+            warning: Some(now + length - warning_before(length)),
             link: Some((
                 now + settings.grace,
                 if away { Code::SessionLostAgent } else { Code::TargetFailed },
             )),
             viewer: Some(now + settings.grace),
             idle: settings.idle.map(|idle| now + idle),
+            idle_warning: settings.idle.map(|idle| now + idle - warning_before(idle)),
             last_output: None,
         };
         let started_at = start.session.started_at.unwrap_or(wall);
@@ -547,13 +490,8 @@ impl Driver {
         if self.due.viewer.is_some_and(|at| at <= now) {
             return self.end(EndReason::Because(Code::SessionAbandoned));
         }
-        if let (Some(at), Some(idle)) = (self.due.idle, self.gateway.settings.idle)
-            && at <= now
-        {
-            match self.relay.typed().map(|typed| typed + idle) {
-                Some(later) if later > now => self.due.idle = Some(later),
-                _ => return self.end(EndReason::Because(Code::SessionIdle)),
-            }
+        if self.is_idle(now) {
+            return self.end(EndReason::Because(Code::SessionIdle));
         }
         if self.due.warning.is_some_and(|at| at <= now) {
             self.due.warning = None;
@@ -562,6 +500,22 @@ impl Driver {
         if self.due.refresh <= now {
             self.refresh();
         }
+    }
+
+    /// Tells whether nobody typed for too long, warns of it before, and moves both on when somebody did.
+    fn is_idle(&mut self, now: Instant) -> bool {
+        let Some(idle) = self.gateway.settings.idle else { return false };
+        if let Some(ends) = self.relay.typed().map(|typed| typed + idle)
+            && self.due.idle.is_some_and(|at| at < ends)
+        {
+            self.due.idle = Some(ends);
+            self.due.idle_warning = Some(ends - warning_before(idle));
+        }
+        if self.due.idle_warning.is_some_and(|at| at <= now) {
+            self.due.idle_warning = None;
+            self.relay.notify(Code::SessionIdleSoon);
+        }
+        self.due.idle.is_some_and(|at| at <= now)
     }
 
     fn refresh(&mut self) {
@@ -574,11 +528,8 @@ impl Driver {
     }
 
     fn recheck(&self) {
-        let list: Vec<(ViewerId, PrincipalId, Capabilities)> = self
-            .relay
-            .viewers()
-            .map(|(id, v)| (id, v.arrival.principal, v.arrival.capabilities))
-            .collect();
+        let list: Vec<(ViewerId, Arrival)> =
+            self.relay.viewers().map(|(id, v)| (id, v.arrival.clone())).collect();
         let (gateway, session) = (Arc::clone(&self.gateway), self.session.clone());
         self.spawn_command(async move {
             Command::Rechecked(Box::new(gateway.look_again(&session, &list).await))
@@ -604,6 +555,9 @@ impl Driver {
                 .on(audit::party("session", self.session.id.0, self.session.machine_label.as_str()))
                 .denied(*code);
             self.spawn_note(event);
+        }
+        if !verdict.viewers.is_empty() && !self.relay.is_attended() && self.due.viewer.is_none() {
+            self.due.viewer = Some(Instant::now() + self.gateway.settings.grace);
         }
     }
 
@@ -692,57 +646,9 @@ impl Driver {
     }
 }
 
-impl Gateway {
-    async fn note_counters(&self, session: &Session, bytes: SessionBytes) {
-        let note = SessionNote { bytes, cols: session.cols, rows: session.rows };
-        let tenant = self.store.tenant(session.tenant);
-        if let Err(error) = tenant.note_session(session.id, note).await {
-            warn!(session.id = %session.id, %error, "the counters of a session could not be kept");
-        }
-    }
-
-    /// Looks at the rights of a session's owner and viewers, with today's facts.
-    async fn look_again(
-        &self,
-        session: &Session,
-        viewers: &[(ViewerId, PrincipalId, Capabilities)],
-    ) -> Verdict {
-        let owner = self.look_at(session, session.principal.id, session.capabilities).await;
-        let mut verdict = Verdict { owner, viewers: Vec::new() };
-        for (viewer, principal, capabilities) in viewers {
-            if let Some(code) = self.look_at(session, *principal, *capabilities).await {
-                verdict.viewers.push((*viewer, code));
-            }
-        }
-        verdict
-    }
-
-    /// Gives the code to end with; none while the right stands, or while the database cannot say.
-    async fn look_at(
-        &self,
-        session: &Session,
-        who: PrincipalId,
-        wanted: Capabilities,
-    ) -> Option<Code> {
-        let tenant = self.store.tenant(session.tenant);
-        let facts = match tenant.load_facts(who).await {
-            Ok(Some(facts)) => facts,
-            Ok(None) => return Some(Code::PrincipalInactive),
-            Err(_) => return None,
-        };
-        let machine = match tenant.find_machine(session.machine).await {
-            Ok(Some(machine)) => machine,
-            Ok(None) => return Some(Code::TargetInactive),
-            Err(_) => return None,
-        };
-        let now: Timestamp = self.clock.now();
-        match policy::authorize(&facts, wanted, target_of(&machine), now) {
-            Ok(_) => None,
-            Err(policy::Denial::PrincipalInactive) => Some(Code::PrincipalInactive),
-            Err(policy::Denial::TargetInactive) => Some(Code::TargetInactive),
-            Err(_) => Some(Code::AccessRevoked),
-        }
-    }
+/// How long before a limit of a session its viewers are told: a minute, or half of a shorter limit.
+fn warning_before(limit: Duration) -> Duration {
+    WARNING.min(limit / 2)
 }
 
 /// Reads the machine's link; while nothing may be read it only writes. Never resolves without a link.

@@ -24,7 +24,7 @@ pub(super) enum Command {
     End(EndReason),
     Gone(EndReason),
     Recheck,
-    Rechecked(Box<super::driver::Verdict>),
+    Rechecked(Box<super::recheck::Verdict>),
     Refreshed(Result<adit_wire::agent::v1::SignedWarrant, Code>),
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adit_domain::{Capabilities, Capability, Ids, PrincipalId, SessionId};
+use adit_domain::{Capabilities, Capability, Ids, PrincipalId, SessionId, TokenId};
 use adit_link::resume::InputRelay;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -58,6 +58,8 @@ pub enum FromViewer {
 pub struct Arrival {
     /// Who it is.
     pub principal: PrincipalId,
+    /// The sign-in or token that it came with; it goes when that ends.
+    pub credential: Option<TokenId>,
     /// The name that others see: `user:ann`.
     pub name: Arc<str>,
     /// What it may do here: the session's capabilities and its own.

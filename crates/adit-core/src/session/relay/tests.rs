@@ -36,6 +36,7 @@ fn join(
     let (outbox, inbox) = Outbox::new();
     let arrival = Arrival {
         principal: PrincipalId(Uuid::from_u128(u128::from(writer))),
+        credential: None,
         name: Arc::from("user:ann"),
         capabilities,
         size: None,
@@ -270,6 +271,7 @@ async fn a_viewer_that_is_ahead_of_what_was_durable_sees_nothing_twice() {
     let (outbox, inbox) = Outbox::new();
     let arrival = Arrival {
         principal: PrincipalId(Uuid::from_u128(1)),
+        credential: None,
         name: Arc::from("user:ann"),
         capabilities: DRIVER,
         size: None,

@@ -1,0 +1,89 @@
+//! The end of a session, as it is written down and as its machine is told.
+
+use adit_domain::{Code, EndReason};
+use adit_store::{Session, SessionBytes, SessionEnd, SessionNote};
+use adit_wire::agent::v1 as pb;
+use metrics::counter;
+use serde_json::json;
+use tracing::{error, warn};
+
+use crate::Gateway;
+use crate::audit::{self, Actor};
+use crate::bus::Change;
+
+impl Gateway {
+    /// Ends a session whose task failed.
+    pub(super) async fn bury(&self, session: &Session) {
+        error!(session.id = %session.id, "the task of a session failed");
+        counter!("adit_task_panics_total").increment(1);
+        let reason = EndReason::Because(Code::SessionFailed);
+        self.end_row(session, &reason).await;
+        self.tell_machine_closed(session, &reason);
+    }
+
+    pub(crate) fn tell_machine_closed(&self, session: &Session, reason: &EndReason) {
+        let close = pb::Close {
+            session_id: session.id.as_bytes().to_vec().into(),
+            code: reason.code().as_str().to_owned(),
+        };
+        // A machine that is not here is told when it comes: the session is not among those that live.
+        let _ = self.hub.send(session.machine, pb::to_agent::Message::Close(close));
+    }
+
+    /// Writes down that a session is over.
+    pub(crate) async fn end_row(&self, session: &Session, reason: &EndReason) {
+        self.end_row_with(session, reason, SessionBytes::default()).await;
+    }
+
+    pub(super) async fn end_row_with(
+        &self,
+        session: &Session,
+        reason: &EndReason,
+        bytes: SessionBytes,
+    ) {
+        let now = self.clock.now();
+        let seconds = now.since(session.started_at.unwrap_or(now)).as_secs();
+        let actor = Actor::gateway(self);
+        let sentence = format!(
+            "{}'s session on {} ended after {}: {reason}",
+            session.principal.name.name(),
+            session.machine_label,
+            audit::length(seconds)
+        );
+        let email = self.email_of(session).await;
+        let event = self
+            .event("terminal_session_end", &actor, sentence)
+            .on(audit::party("session", session.id.0, session.machine_label.as_str()))
+            .with("userId", json!(session.principal.id.to_string()))
+            .with("machineId", json!(session.machine.to_string()))
+            .with("seconds", json!(seconds))
+            .with("reason", json!(reason.code().as_str()))
+            .with("exitStatus", json!(reason.exit_status()))
+            .with("email", json!(email))
+            .with("client", json!(session.client));
+        let tell = move |end: &SessionEnd| match end {
+            SessionEnd::First(_) => event.only(),
+            SessionEnd::Before(_) | SessionEnd::Unknown => vec![],
+        };
+        let tenant = self.store.tenant(session.tenant);
+        if let Err(error) = tenant.end_session(session.id, reason.clone(), now, bytes, tell).await {
+            error!(session.id = %session.id, %error, "the end of a session could not be written; it is when the gateway starts again");
+        }
+        self.bus.tell(Change::Sessions);
+        self.bus.tell(Change::Audit);
+    }
+
+    /// Finds the address of a session's person, for whoever reads the log; a database that does not answer costs the log only that.
+    async fn email_of(&self, session: &Session) -> Option<String> {
+        let tenant = self.store.tenant(session.tenant);
+        tenant.find_principal(session.principal.id).await.ok().flatten()?.email
+    }
+
+    pub(super) async fn note_counters(&self, session: &Session, bytes: SessionBytes) {
+        let note = SessionNote { bytes, cols: session.cols, rows: session.rows };
+        let tenant = self.store.tenant(session.tenant);
+        if let Err(error) = tenant.note_session(session.id, note).await {
+            warn!(session.id = %session.id, %error, "the counters of a session could not be kept");
+        }
+    }
+}

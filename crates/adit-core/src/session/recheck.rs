@@ -1,0 +1,73 @@
+//! What a live session rests on, asked again: the rights of its owner and of everybody who watches, and the sign-ins that they came with.
+
+use adit_domain::{Capabilities, Code, PrincipalId, Timestamp, policy};
+use adit_store::Session;
+
+use super::viewer::{Arrival, ViewerId};
+use crate::Gateway;
+use crate::access::target_of;
+
+/// What a look at the rights of a session and its viewers gave.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Why the session ends.
+    pub(super) owner: Option<Code>,
+    /// Whom to send away, and why.
+    pub(super) viewers: Vec<(ViewerId, Code)>,
+}
+
+impl Gateway {
+    /// Looks at the rights of a session's owner and viewers, with today's facts.
+    pub(super) async fn look_again(
+        &self,
+        session: &Session,
+        viewers: &[(ViewerId, Arrival)],
+    ) -> Verdict {
+        let owner = self.look_at(session, session.principal.id, session.capabilities).await;
+        let mut verdict = Verdict { owner, viewers: Vec::new() };
+        for (viewer, arrival) in viewers {
+            let code = match self.look_at(session, arrival.principal, arrival.capabilities).await {
+                Some(code) => Some(code),
+                None => self.look_at_sign_in(arrival).await,
+            };
+            verdict.viewers.extend(code.map(|code| (*viewer, code)));
+        }
+        verdict
+    }
+
+    /// Gives the code to send a viewer away with whose sign-in or token has ended.
+    async fn look_at_sign_in(&self, arrival: &Arrival) -> Option<Code> {
+        let credential = arrival.credential?;
+        match self.store.credential_counts(credential, self.clock.now()).await {
+            Ok(false) => Some(Code::AuthEnded),
+            Ok(true) | Err(_) => None,
+        }
+    }
+
+    /// Gives the code to end with; none while the right stands, or while the database cannot say.
+    async fn look_at(
+        &self,
+        session: &Session,
+        who: PrincipalId,
+        wanted: Capabilities,
+    ) -> Option<Code> {
+        let tenant = self.store.tenant(session.tenant);
+        let facts = match tenant.load_facts(who).await {
+            Ok(Some(facts)) => facts,
+            Ok(None) => return Some(Code::PrincipalInactive),
+            Err(_) => return None,
+        };
+        let machine = match tenant.find_machine(session.machine).await {
+            Ok(Some(machine)) => machine,
+            Ok(None) => return Some(Code::TargetInactive),
+            Err(_) => return None,
+        };
+        let now: Timestamp = self.clock.now();
+        match policy::authorize(&facts, wanted, target_of(&machine), now) {
+            Ok(_) => None,
+            Err(policy::Denial::PrincipalInactive) => Some(Code::PrincipalInactive),
+            Err(policy::Denial::TargetInactive) => Some(Code::TargetInactive),
+            Err(_) => Some(Code::AccessRevoked),
+        }
+    }
+}
