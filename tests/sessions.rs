@@ -3,6 +3,7 @@
 mod access;
 mod audience;
 mod crash;
+mod disk;
 mod frames;
 mod input;
 mod json;
