@@ -88,6 +88,11 @@ const URL: &str = "https://10.77.0.1:7800";
 
 impl Hosts {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts with more lines of the table `[session]`.
+    fn start_with(session: &str) -> Self {
         let network = Network::new();
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -111,7 +116,7 @@ impl Hosts {
         fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
         let config = format!(
             "data = {data:?}\nlisten = \"10.77.0.1:7800\"\nmachines_listen = \"10.77.0.1:7892\"\n\
-             [tls]\ncertificate = {cert:?}\nkey = {key:?}\n[session]\ntoken_secret_file = {secret:?}\n",
+             [tls]\ncertificate = {cert:?}\nkey = {key:?}\n[session]\ntoken_secret_file = {secret:?}\n{session}",
             data = path("gateway"),
             cert = path("cert.pem"),
             key = path("key.pem"),
@@ -195,6 +200,127 @@ async fn a_machine_in_another_network_joins_over_tls_and_gives_a_shell() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("10.77.0.2"));
     let key = fs::metadata(hosts.folder.path().join("agent")).unwrap().permissions().mode();
     assert_eq!(key & 0o077, 0, "the machine's keys are its own");
+}
+
+/// Says numbered lines until a file is there, then how many they were; its process id is in another file.
+const COUNTS: &str = "echo $$ > \"$0/pid\"; i=0; while [ ! -e \"$0/stop\" ]; do i=$((i+1)); echo $i; \
+    case $i in *00) sleep 0.01;; esac; done; echo \"end $i\"";
+
+/// A command on the machine in the other network, whose output must come whole.
+struct Counting {
+    hosts: Hosts,
+    token: String,
+    _agent: Ends,
+    exec: Child,
+    session: String,
+}
+
+impl Counting {
+    async fn start(session: &str) -> Self {
+        let hosts = Hosts::start_with(session);
+        let token = hosts.token();
+        let enrolment = json(&run(hosts.adit(&token).args(["machine", "token", "--json"])));
+        let agent = hosts.join(enrolment["token"].as_str().unwrap());
+        adit_testkit::eventually("the machine is online", async || {
+            let machines = json(&run(hosts.adit(&token).args(["ls", "--json"])));
+            (machines["items"][0]["status"] == "online").then_some(())
+        })
+        .await;
+        let mut exec = hosts.adit(&token);
+        exec.args(["exec", "box", "--", "sh", "-c", COUNTS]).arg(hosts.folder.path());
+        let output = fs::File::create(hosts.folder.path().join("output")).unwrap();
+        let errors = fs::File::create(hosts.folder.path().join("errors")).unwrap();
+        let exec = exec.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().unwrap();
+        let mut counting = Self { hosts, token, _agent: agent, exec, session: String::new() };
+        counting.says("1000").await;
+        let list =
+            json(&run(counting.hosts.adit(&counting.token).args(["sessions", "ls", "--json"])));
+        counting.session = list["items"][0]["id"].as_str().unwrap().to_owned();
+        counting
+    }
+
+    fn output(&self) -> String {
+        fs::read_to_string(self.hosts.folder.path().join("output")).unwrap()
+    }
+
+    async fn says(&self, line: &str) {
+        let came = async || self.output().lines().any(|said| said == line).then_some(());
+        adit_testkit::eventually("output of the command", came).await;
+    }
+
+    fn shown(&self) -> Value {
+        json(&run(self.hosts.adit(&self.token).args(["sessions", "show", &self.session, "--json"])))
+    }
+
+    async fn is(&self, state: &str) {
+        let there = async || (self.shown()["state"] == state).then_some(());
+        adit_testkit::eventually(state, there).await;
+    }
+
+    fn in_network(&self, name: &str, arguments: &[&str]) {
+        run(Command::new("ip").args(["-n", name]).args(arguments));
+    }
+
+    /// Lets the command end, and holds what came against what it said.
+    async fn comes_whole(mut self) {
+        fs::write(self.hosts.folder.path().join("stop"), "").unwrap();
+        let ended = async || self.exec.try_wait().unwrap();
+        let status = adit_testkit::eventually("end of the command", ended).await;
+        let errors = fs::read_to_string(self.hosts.folder.path().join("errors")).unwrap();
+        assert!(status.success(), "{status}: {errors}");
+        let output = self.output();
+        let mut lines = output.lines();
+        let last = lines.next_back().unwrap().strip_prefix("end ").unwrap().parse::<u64>().unwrap();
+        let mut count = 0;
+        for line in lines {
+            count += 1;
+            assert_eq!(line, count.to_string(), "each line once and in order");
+        }
+        assert_eq!(count, last);
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_is_cut_both_ways_loses_and_repeats_nothing() {
+    // R22, R24, N2
+    let counting = Counting::start("").await;
+    let gateway = counting.hosts.network.gateway.clone();
+    counting.in_network(&gateway, &["link", "set", "adit0", "down"]);
+    counting.is("reconnecting").await;
+    counting.in_network(&gateway, &["link", "set", "adit0", "up"]);
+    counting.is("live").await;
+    counting.comes_whole().await;
+}
+
+#[tokio::test]
+async fn a_network_that_is_cut_one_way_is_noticed_and_loses_nothing() {
+    // R23
+    let counting = Counting::start("").await;
+    let machine = counting.hosts.network.machine.clone();
+    counting.in_network(&machine, &["route", "add", "blackhole", "10.77.0.1/32"]);
+    counting.is("reconnecting").await;
+    counting.in_network(&machine, &["route", "del", "blackhole", "10.77.0.1/32"]);
+    counting.is("live").await;
+    counting.comes_whole().await;
+}
+
+#[tokio::test]
+async fn beyond_the_grace_the_shell_is_over_at_both_ends() {
+    // R22
+    let mut counting = Counting::start("grace_seconds = 10\n").await;
+    let pid = fs::read_to_string(counting.hosts.folder.path().join("pid")).unwrap();
+    let pid: u32 = pid.trim().parse().unwrap();
+    let gateway = counting.hosts.network.gateway.clone();
+    counting.in_network(&gateway, &["link", "set", "adit0", "down"]);
+    counting.is("ended").await;
+    let session = counting.shown();
+    assert_eq!(session["reason"]["code"], "session.lost_link", "{session}");
+    assert_eq!(session["recording"], "incomplete");
+    let ended = async || counting.exec.try_wait().unwrap();
+    let status = adit_testkit::eventually("end of the client", ended).await;
+    assert_eq!(status.code(), Some(125));
+    let gone = async || (!adit_testkit::is_there(pid)).then_some(());
+    adit_testkit::eventually("end of the command on the machine", gone).await;
 }
 
 #[tokio::test]
