@@ -25,6 +25,10 @@ struct Machine {
 
 impl Machine {
     async fn enrol(gateway: &TestGateway, label: &str) -> Self {
+        Self::enrol_at(gateway, label, "/ws/agent").await
+    }
+
+    async fn enrol_at(gateway: &TestGateway, label: &str, path: &str) -> Self {
         let admin: &Api = &gateway.admin;
         let token = admin.post("/api/v1/enrolment-tokens", json!({})).await.ok();
         let keys = Keypair::generate(&SystemIds);
@@ -33,7 +37,7 @@ impl Machine {
         let service = STANDARD.decode(enrolled["sessionServiceKey"].as_str().unwrap()).unwrap();
         let service = PublicKey::try_from(&service[..]).unwrap();
         let dialer = Dialer::new(Endpoint {
-            url: gateway.websocket("/ws/agent"),
+            url: gateway.websocket(path),
             trust: Trust::System,
             credential: Credential::Key(Secret::new(
                 enrolled["agentKey"].as_str().unwrap().to_owned(),
@@ -43,15 +47,22 @@ impl Machine {
         Self { keys, service, dialer: dialer.unwrap() }
     }
 
-    async fn come(&self) -> AgentConnection {
+    /// Comes as an agent of its own, told apart from other agents by a number.
+    async fn come(&self, instance: u8) -> (AgentConnection, pb::Welcome) {
+        let mut control = self.hello(instance).await;
+        let welcome = told(&mut control, |message| match message {
+            pb::to_agent::Message::Welcome(welcome) => Some(welcome),
+            _ => None,
+        });
+        let welcome = welcome.await;
+        (control, welcome)
+    }
+
+    async fn hello(&self, instance: u8) -> AgentConnection {
         let mut control = self.dialer.control(&self.keys, self.service).await.unwrap();
-        let hello = pb::Hello { instance: vec![7; 16].into(), ..pb::Hello::default() };
+        let hello = pb::Hello { instance: vec![instance; 16].into(), ..pb::Hello::default() };
         let message = Some(pb::from_agent::Message::Hello(hello));
         control.send_control(&pb::FromAgent { message }).unwrap();
-        told(&mut control, |message| {
-            matches!(message, pb::to_agent::Message::Welcome(_)).then_some(())
-        })
-        .await;
         control
     }
 
@@ -96,7 +107,7 @@ async fn a_session_is_linked_by_its_own_machine_with_its_own_warrant_only() {
     let gateway = TestGateway::start();
     let (mallory, eve) =
         (Machine::enrol(&gateway, "mallory").await, Machine::enrol(&gateway, "eve").await);
-    let mut control = mallory.come().await;
+    let (mut control, _) = mallory.come(1).await;
     let ticket = gateway.ticket(&gateway.admin, json!({"machine": "mallory"})).await;
     let _viewer = TestViewer::admitted(gateway.redeem(&ticket, None).await.unwrap()).await;
     let open = told(&mut control, |message| match message {
@@ -122,4 +133,32 @@ async fn a_session_is_linked_by_its_own_machine_with_its_own_warrant_only() {
     let id = session.to_string();
     gateway.session_when(&id, |shown| shown["state"] == "live").await;
     assert_eq!(gateway.events("machine.wrong_warrant").await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_machine_is_who_its_key_says() {
+    // AGT-03
+    let gateway = TestGateway::start();
+    let machines = gateway.admin.get("/api/v1/machines").await.ok();
+    let other = machines["items"][0]["id"].as_str().unwrap();
+    let path = format!("/ws/agent?agent_id={other}&machine_id={other}&label={}", gateway.machine);
+    let mallory = Machine::enrol_at(&gateway, "mallory", &path).await;
+    let (_control, welcome) = mallory.come(1).await;
+    assert_eq!(welcome.label, "mallory");
+}
+
+#[tokio::test]
+async fn of_two_agents_with_one_key_the_first_stays() {
+    // R37
+    let gateway = TestGateway::start();
+    let mallory = Machine::enrol(&gateway, "mallory").await;
+    let (mut first, _) = mallory.come(1).await;
+    let mut second = mallory.hello(2).await;
+    let closed = within("end of the second", second.next()).await;
+    assert!(matches!(closed, Err(LinkError::Closed(Some(_)))), "it is told to go");
+    assert_eq!(gateway.events("agent.duplicate").await.len(), 1);
+    let heartbeat = pb::from_agent::Message::Heartbeat(pb::Heartbeat::default());
+    first.send_control(&pb::FromAgent { message: Some(heartbeat) }).unwrap();
+    let answered = |message| matches!(message, pb::to_agent::Message::Heartbeat(_)).then_some(());
+    told(&mut first, answered).await;
 }

@@ -6,6 +6,7 @@ mod command;
 mod console;
 mod packages;
 mod reference;
+mod start_files;
 mod test;
 mod tidy;
 mod up;
@@ -56,8 +57,14 @@ fn run(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match task {
         Task::Up { args } => up::run(&workspace, &args),
-        Task::Test => test::run(&workspace),
-        Task::Ci => ci::run(&workspace),
+        Task::Test => {
+            start_files::hide()?;
+            test::run(&workspace)
+        }
+        Task::Ci => {
+            start_files::hide()?;
+            ci::run(&workspace)
+        }
         Task::Tidy => tidy::run(&workspace),
         Task::Reference => reference::run(&workspace.root),
         Task::Bench { args } => bench::run(&workspace, &args),
