@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import vectors from "../../../crates/adit-wire/src/frame/vectors.json";
 import { decodeFrame, encodeFrame, FrameError, INPUT, MAX_INPUT_BYTES, MESSAGE, OUTPUT, STDERR } from "./frame";
 
 const bytes = (...values: number[]) => new Uint8Array(values);
@@ -33,4 +34,26 @@ test("a broken frame is refused", () => {
   expect(() => decodeFrame(bytes(OUTPUT, 255, 255, 255, 255, 255, 255, 255, 255))).toThrow(FrameError);
   const large = encodeFrame({ kind: INPUT, position: 0, bytes: new Uint8Array(MAX_INPUT_BYTES + 1) });
   expect(() => decodeFrame(large)).toThrow(FrameError);
+});
+
+function whole(vector: { head: string; zeros: number }): Uint8Array {
+  const head = (vector.head.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16));
+  const out = new Uint8Array(head.length + vector.zeros);
+  out.set(head);
+  return out;
+}
+
+test("the shared frames read and write as in the gateway", () => {
+  for (const vector of vectors.frames) {
+    const frame = decodeFrame(whole(vector));
+    expect(frame.kind, vector.name).toBe(vector.kind);
+    if (frame.kind !== MESSAGE) expect(frame.position, vector.name).toBe(vector.position);
+    expect(encodeFrame(frame), vector.name).toEqual(whole(vector));
+  }
+});
+
+test("what the gateway refuses is refused", () => {
+  for (const vector of vectors.refusals) {
+    expect(() => decodeFrame(whole(vector)), vector.name).toThrow(FrameError);
+  }
 });

@@ -10,6 +10,7 @@ export const STDERR = 3;
 
 export const MAX_INPUT_BYTES = 16 * 1024; // decision 9 of the protocol: a gateway closes on more
 export const MAX_OUTPUT_BYTES = 32 * 1024;
+export const MAX_FRAME_BYTES = 64 * 1024;
 const DATA_HEADER_BYTES = 9;
 
 export interface DataFrame {
@@ -38,6 +39,7 @@ export function encodeFrame(frame: Frame): Uint8Array<ArrayBuffer> {
 
 export function decodeFrame(bytes: Uint8Array): Frame {
   const kind = bytes[0];
+  if (bytes.length > MAX_FRAME_BYTES) throw new FrameError("frame over the cap");
   if (kind === MESSAGE) return { kind, message: bytes.subarray(1) };
   if (kind !== OUTPUT && kind !== INPUT && kind !== STDERR) throw new FrameError(`frame of unknown kind ${kind}`);
   if (bytes.length < DATA_HEADER_BYTES) throw new FrameError("data frame without a position");

@@ -12,6 +12,7 @@ const TWINS: &[(&str, &str)] = &[
     ("Stderr", "STDERR"),
     ("MAX_INPUT: usize", "MAX_INPUT_BYTES"),
     ("MAX_OUTPUT: usize", "MAX_OUTPUT_BYTES"),
+    ("MAX_FRAME: usize", "MAX_FRAME_BYTES"),
     ("HEADER: usize", "DATA_HEADER_BYTES"),
 ];
 
@@ -55,6 +56,7 @@ mod tests {
     const OURS: &str = "\
 pub const MAX_INPUT: usize = 16 * 1024;
 pub const MAX_OUTPUT: usize = 32 * 1024;
+pub const MAX_FRAME: usize = 64 * 1024;
 pub const HEADER: usize = 9;
 pub enum Kind {
     Output = 1,
@@ -68,6 +70,7 @@ export const INPUT = 2;
 export const STDERR = 3;
 export const MAX_INPUT_BYTES = 16 * 1024; // why
 export const MAX_OUTPUT_BYTES = 32768;
+export const MAX_FRAME_BYTES = 65536;
 const DATA_HEADER_BYTES = 9;
 ";
 

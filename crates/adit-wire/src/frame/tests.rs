@@ -32,3 +32,59 @@ fn what_is_no_frame_is_refused() {
 fn the_largest_input_is_taken() {
     assert!(Frame::read(write_data(Kind::Input, 0, &vec![0; MAX_INPUT])).is_ok());
 }
+
+/// The frames that this codec and the console's are both held against.
+#[derive(serde::Deserialize)]
+struct Vectors {
+    frames: Vec<Vector>,
+    refusals: Vec<Bad>,
+}
+
+#[derive(serde::Deserialize)]
+struct Vector {
+    kind: u8,
+    position: u64,
+    #[serde(flatten)]
+    bytes: Bad,
+}
+
+#[derive(serde::Deserialize)]
+struct Bad {
+    name: String,
+    head: String,
+    zeros: usize,
+}
+
+impl Bad {
+    fn whole(&self) -> Bytes {
+        let mut whole = hex::decode(&self.head).expect("a vector's head is hex");
+        whole.resize(whole.len() + self.zeros, 0);
+        Bytes::from(whole)
+    }
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("vectors.json")).expect("the vectors are as declared")
+}
+
+#[test]
+fn the_shared_frames_read_and_write_as_in_the_console() {
+    for vector in vectors().frames {
+        let whole = vector.bytes.whole();
+        let expected = match Kind::read(vector.kind) {
+            None => Frame::Control(whole.slice(1..)),
+            Some(kind) => {
+                Frame::Data(Data { kind, position: vector.position, bytes: whole.slice(HEADER..) })
+            }
+        };
+        assert_eq!(expected.write(), whole, "{}", vector.bytes.name);
+        assert_eq!(Frame::read(whole), Ok(expected), "{}", vector.bytes.name);
+    }
+}
+
+#[test]
+fn what_the_console_refuses_is_refused() {
+    for bad in vectors().refusals {
+        assert!(Frame::read(bad.whole()).is_err(), "{}", bad.name);
+    }
+}
