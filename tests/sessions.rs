@@ -11,4 +11,5 @@ mod limits;
 mod machine;
 mod proof;
 mod raw;
+mod starved;
 mod tickets;

@@ -52,6 +52,12 @@ async fn a_ticket_is_refused_from_its_end_on(world: World) {
     let refused = world.store.redeem_ticket(late, later(30_000), silent).await.unwrap();
     let taken = world.store.redeem_ticket(timely, later(29_999), silent).await.unwrap();
     assert_eq!((refused, taken.is_some()), (None, true));
+    // R28
+    assert_eq!(
+        redeem(&world.store, late).await,
+        None,
+        "a clock that is set back makes it good no more"
+    );
     assert_eq!(redeem(&world.store, some_hash()).await, None);
 }
 

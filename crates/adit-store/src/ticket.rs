@@ -92,9 +92,14 @@ impl Store {
     {
         let sql = "UPDATE tickets SET state = 'redeemed', redeemed_at = $2 WHERE hash = $1 AND state = 'issued' AND expires_at > $2 \
              RETURNING id, tenant_id, principal_id, machine_id, session_id, purpose, capabilities, issued_at, expires_at, credential_id";
+        // One that came too late stays refused, should the clock be set back.
+        let late = "UPDATE tickets SET state = 'revoked' WHERE hash = $1 AND state = 'issued' AND expires_at <= $2";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let Some(mut row) = tx.row(sql, args![hash, now]).await? else { return Ok(None) };
+                let Some(mut row) = tx.row(sql, args![hash, now]).await? else {
+                    tx.run(late, args![hash, now]).await?;
+                    return Ok(None);
+                };
                 let ticket = read(&mut row)?;
                 tx.enter(Scope::Tenant(ticket.tenant)).await?;
                 Ok(Some(ticket))

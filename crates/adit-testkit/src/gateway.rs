@@ -48,6 +48,17 @@ pub struct User {
 /// How long a request may take.
 const REQUEST_WITHIN: Duration = Duration::from_secs(60);
 
+fn command(folder: &TempDir) -> Command {
+    let mut up = Command::new(binary());
+    up.args(["up", "--json", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data"))
+        .env("SHELL", "/bin/sh")
+        .env_remove("ADIT_TOKEN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    up
+}
+
 impl TestGateway {
     /// Starts on free ports and waits until everything answers.
     pub fn start() -> Self {
@@ -64,18 +75,27 @@ impl TestGateway {
         Self::start_in(folder, Canary::default())
     }
 
+    /// Starts with everything in the log, which goes into a pipe that nobody reads.
+    pub fn start_unheard() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
+        File::create(log_of(&folder)).unwrap();
+        let mut up = command(&folder);
+        up.env("ADIT_LOG", "trace").stderr(Stdio::piped());
+        Self::run(up, folder, Canary::default())
+    }
+
     fn start_in(folder: TempDir, canary: Canary) -> Self {
         let log = File::options().create(true).append(true).open(log_of(&folder)).unwrap();
-        let mut up = Command::new(binary())
-            .args(["up", "--json", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.path().join("data"))
-            .env("SHELL", "/bin/sh")
-            .env_remove("ADIT_TOKEN")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut up = command(&folder);
+        up.stderr(log);
+        Self::run(up, folder, canary)
+    }
+
+    fn run(mut up: Command, folder: TempDir, canary: Canary) -> Self {
+        let mut up = up.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(up.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
