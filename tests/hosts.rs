@@ -84,6 +84,9 @@ struct Hosts {
     code: String,
 }
 
+/// Sets the wall clock of the gateway alone, to what a file says; `apt-get install faketime` brings it.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
+
 const URL: &str = "https://10.77.0.1:7800";
 
 impl Hosts {
@@ -125,6 +128,9 @@ impl Hosts {
         fs::write(path("adit.toml"), config).unwrap();
         let mut serve = network.on(&network.gateway, adit_testkit::binary());
         serve.args(["serve", "--config"]).arg(path("adit.toml"));
+        fs::write(path("clock"), "+0").unwrap();
+        serve.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", path("clock"));
+        serve.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         let mut serve = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = serve.stderr.take().unwrap();
         let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
@@ -289,6 +295,28 @@ async fn a_network_that_is_cut_both_ways_loses_and_repeats_nothing() {
     counting.is("reconnecting").await;
     counting.in_network(&gateway, &["link", "set", "adit0", "up"]);
     counting.is("live").await;
+    counting.comes_whole().await;
+}
+
+#[tokio::test]
+async fn a_gateway_whose_clock_is_set_forward_and_back_keeps_its_sessions() {
+    // R28, R29
+    let counting = Counting::start("expiry_seconds = 61\n").await;
+    let hour = |clock: &str| {
+        fs::write(counting.hosts.folder.path().join("clock"), clock).unwrap();
+        let issued = counting.hosts.curl(&["-d", "{\"machine\":\"box\"}"], "/api/v1/tickets");
+        json(&issued)["expiresAt"].as_str().unwrap()[11..13].to_owned()
+    };
+    let mut hours = vec![hour("+0")];
+    for clock in ["+3600", "-3600"] {
+        hours.push(hour(clock));
+        // A warrant of 61 seconds is renewed each second, so the session has been decided again a few times by then.
+        let before = counting.output().lines().count();
+        let later = async || (counting.output().lines().count() > before + 40_000).then_some(());
+        adit_testkit::eventually("output after the clock was set", later).await;
+        assert_eq!(counting.shown()["state"], "live", "{clock}");
+    }
+    assert!(hours[0] != hours[1] && hours[1] != hours[2], "{hours:?}");
     counting.comes_whole().await;
 }
 
