@@ -7,3 +7,4 @@ mod planes;
 mod requests;
 mod schemathesis;
 mod sign_in;
+mod slow;

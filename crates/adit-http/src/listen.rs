@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -183,7 +184,10 @@ async fn http<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
@@ -201,11 +205,23 @@ where
         .keep_alive_timeout(Duration::from_secs(20));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    tokio::select! {
-        served = connection.as_mut() => served,
-        () = ending.ending() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let first_request = tokio::time::sleep_until(tokio::time::Instant::now() + HEADERS_WITHIN);
+    tokio::pin!(first_request);
+    let mut waiting = true;
+    loop {
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = ending.ending() => {
+                connection.as_mut().graceful_shutdown();
+                return connection.await;
+            }
+            // The deadline for headers begins only once the version of HTTP is known; a client that says nothing has none.
+            () = first_request.as_mut(), if waiting => {
+                waiting = false;
+                if !asked.load(Ordering::Relaxed) {
+                    return Err("no request came in time".into());
+                }
+            }
         }
     }
 }
