@@ -15,6 +15,7 @@ mod processes;
 mod pty;
 mod sealing;
 mod side;
+mod soak;
 mod table;
 mod target;
 mod terminal;
@@ -39,6 +40,8 @@ struct Arguments {
 enum Role {
     /// Measures and prints a table.
     Measure(Options),
+    /// Opens, uses and ends sessions for a long time, and fails when anything fails or grows.
+    Soak(soak::Options),
     /// Runs at the far end of a measured session.
     #[command(hide = true)]
     Far {
@@ -118,6 +121,7 @@ fn main() -> ExitCode {
 fn run(role: Role) -> Result<()> {
     match role {
         Role::Measure(options) => measure(&options),
+        Role::Soak(options) => soak::run(&options),
         Role::Far { part } => far::run(part),
         Role::Floor { part } => floor::run(part),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use adit_wire::frame::{Frame, Kind, MAX_INPUT, write_control, write_data};
 use adit_wire::terminal::v1::{
-    FromGateway, FromViewer, InputRewind, OutputAck, Redeem, from_gateway, from_viewer,
+    End, FromGateway, FromViewer, InputRewind, OutputAck, Redeem, from_gateway, from_viewer,
 };
 use anyhow::{Context, Result, bail};
 use prost::Message as _;
@@ -129,6 +129,16 @@ impl Viewer {
         match self.socket.send(message) {
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             other => Ok(other?),
+        }
+    }
+}
+
+impl Drop for Viewer {
+    /// Ends the session: one that is only left would go on for the grace, beside what is measured next.
+    fn drop(&mut self) {
+        if self.write(control(from_viewer::Message::End(End {}))).is_ok() {
+            // What the socket does not take now, it never will.
+            drop(self.socket.flush());
         }
     }
 }

@@ -9,10 +9,10 @@ use crate::console;
 use crate::workspace::Workspace;
 
 /// Builds both, then becomes the measuring program.
-pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
+pub fn run(workspace: &Workspace, role: &str, args: &[String]) -> Result<()> {
     console::build(workspace)?;
     let adit = workspace.build("adit", "quick")?;
     let bench = workspace.build("adit-bench", "quick")?;
-    let error = Command::new(&bench).args(["measure", "--adit"]).arg(adit).args(args).exec();
+    let error = Command::new(&bench).args([role, "--adit"]).arg(adit).args(args).exec();
     Err(error).with_context(|| format!("starting {}", bench.display()))
 }

@@ -35,6 +35,12 @@ enum Task {
     Tidy,
     /// Writes `docs/configuration.md` from the code that reads the configuration.
     Reference,
+    /// Lets sessions come and go for a long time; fails when anything fails or grows.
+    Soak {
+        /// `--seconds N` and `--sessions N`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Measures the optimised binary beside OpenSSH and beside bare relays of the same shape.
     Bench {
         /// What the measuring program is given; `--help` lists it.
@@ -67,6 +73,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         }
         Task::Tidy => tidy::run(&workspace),
         Task::Reference => reference::run(&workspace.root),
-        Task::Bench { args } => bench::run(&workspace, &args),
+        Task::Bench { args } => bench::run(&workspace, "measure", &args),
+        Task::Soak { args } => bench::run(&workspace, "soak", &args),
     }
 }
