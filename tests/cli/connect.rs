@@ -295,8 +295,13 @@ fn a_big_paste_arrives_whole_and_in_order() {
     let path = world.folder().join("pasted");
     let mut terminal = Terminal::start(&world, &["connect", &world.machine]);
     terminal.wait_for_prompt();
-    terminal.write(&format!("stty -echo; cat > {}; stty echo; echo pas\"ted\"\r", path.display()));
-    terminal.wait("the command", |_, all| all.contains("stty -echo"));
+    let take = format!(
+        "stty -echo; echo re\"ady\"; cat > {}; stty echo; echo pas\"ted\"\r",
+        path.display()
+    );
+    terminal.write(&take);
+    // Until then the shell reads the terminal raw, and a return stays one.
+    terminal.wait_for("ready\n");
     let lines: String =
         (0..8000).map(|number| format!("a line with the number {number}\r")).collect();
     terminal.write(&lines);
