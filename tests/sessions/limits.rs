@@ -104,3 +104,47 @@ async fn a_session_that_was_left_on_purpose_outlives_the_grace() {
     let shown = gateway.session_when(&id, |session| session["state"] == "ended").await;
     assert_eq!(shown["reason"]["code"], "session.expired");
 }
+
+#[tokio::test]
+async fn a_session_that_was_left_on_purpose_outlives_a_watcher_that_is_sent_away() {
+    // TERM-5, TOK-21
+    let gateway = TestGateway::start_with("[session]\ngrace_seconds = 1\nmax_length_seconds = 8\n");
+    let bob = gateway.user("bob", "viewer", None).await;
+    let owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let id = owner.session();
+    let mut watcher = gateway.join(&bob.api, &id, "view").await;
+    owner.detach().await;
+    gateway.admin.delete(&format!("/api/v1/grants/{}", bob.grant)).await;
+    assert_eq!(watcher.end().await.0.code, "access.revoked");
+    let shown = gateway.session_when(&id, |session| session["state"] == "ended").await;
+    assert_eq!(shown["reason"]["code"], "session.expired");
+}
+
+#[tokio::test]
+async fn a_session_that_was_left_on_purpose_outlives_a_watcher_that_leaves() {
+    // TERM-5
+    let gateway = TestGateway::start_with("[session]\ngrace_seconds = 1\nmax_length_seconds = 8\n");
+    let bob = gateway.user("bob", "viewer", None).await;
+    let owner = gateway.open(&gateway.admin, &["cat"]).await;
+    let id = owner.session();
+    let watcher = gateway.join(&bob.api, &id, "view").await;
+    owner.detach().await;
+    drop(watcher);
+    let shown = gateway.session_when(&id, |session| session["state"] == "ended").await;
+    assert_eq!(shown["reason"]["code"], "session.expired");
+}
+
+#[tokio::test]
+async fn a_session_whose_user_lost_the_sign_in_and_does_not_come_back_ends_after_the_grace() {
+    // DESK-3, SES-15
+    let gateway = TestGateway::start_with("[session]\ngrace_seconds = 2\n");
+    let ann = gateway.user("ann", "operator", None).await;
+    let mut viewer = gateway.open(&ann.api, &["cat"]).await;
+    let tokens = gateway.admin.get(&format!("/api/v1/users/{}/tokens", ann.id)).await.ok();
+    let token = tokens["items"][0]["id"].as_str().unwrap();
+    gateway.admin.delete(&format!("/api/v1/tokens/{token}")).await;
+    assert_eq!(viewer.end().await.0.code, "auth.ended");
+    let ended = |session: &serde_json::Value| session["state"] == "ended";
+    let shown = gateway.session_when(&viewer.session(), ended).await;
+    assert_eq!(shown["reason"]["code"], "session.abandoned");
+}

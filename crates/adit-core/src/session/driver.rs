@@ -97,7 +97,7 @@ struct Due {
     warning: Option<Instant>,
     /// The machine's link must be back.
     link: Option<(Instant, Code)>,
-    /// Somebody who may type must be back.
+    /// Somebody who may type must be back. It begins when the last one goes without having detached, whoever else watches.
     viewer: Option<Instant>,
     /// Somebody must have typed.
     idle: Option<Instant>,
@@ -257,16 +257,14 @@ impl Driver {
 
     fn on_viewer(&mut self, viewer: ViewerId, what: FromViewer) {
         let now = Instant::now();
-        // The connection of a viewer that detached goes too; that changes nothing any more.
-        let leaves = matches!(what, FromViewer::Gone) && self.relay.has(viewer);
-        let detaches = matches!(what, FromViewer::Detach);
+        let (attended, detaches) = (self.relay.is_attended(), matches!(what, FromViewer::Detach));
         let refused = self.relay.refused;
         self.relay.on_viewer(viewer, what, self.gateway.clock.now(), now);
         if self.relay.refused != refused {
             self.note_rate_limit();
         }
-        if (leaves || detaches) && !self.relay.is_attended() {
-            self.due.viewer = leaves.then(|| now + self.gateway.settings.grace);
+        if attended && !self.relay.is_attended() {
+            self.due.viewer = (!detaches).then(|| now + self.gateway.settings.grace);
         }
     }
 
@@ -540,6 +538,7 @@ impl Driver {
         if let Some(code) = verdict.owner {
             return self.end(EndReason::Because(code));
         }
+        let attended = self.relay.is_attended();
         for (viewer, code) in &verdict.viewers {
             self.relay.dismiss(*viewer, &EndReason::Because(*code));
             let event = self
@@ -556,7 +555,7 @@ impl Driver {
                 .denied(*code);
             self.spawn_note(event);
         }
-        if !verdict.viewers.is_empty() && !self.relay.is_attended() && self.due.viewer.is_none() {
+        if attended && !self.relay.is_attended() {
             self.due.viewer = Some(Instant::now() + self.gateway.settings.grace);
         }
     }

@@ -193,11 +193,6 @@ impl Relay {
         self.typed
     }
 
-    /// Tells whether a viewer is here.
-    pub fn has(&self, id: ViewerId) -> bool {
-        self.viewers.contains_key(&id)
-    }
-
     /// Lists who is here.
     pub(super) fn viewers(&self) -> impl Iterator<Item = (ViewerId, &Viewer)> {
         self.viewers.iter().map(|(id, viewer)| (*id, viewer))
