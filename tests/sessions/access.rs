@@ -127,6 +127,8 @@ async fn a_ticket_opens_nothing_once_the_token_that_asked_for_it_was_revoked() {
     let id = tokens["items"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(gateway.admin.delete(&format!("/api/v1/tokens/{id}")).await.status, 204);
     assert_eq!(gateway.refused(&ticket).await.code, "auth.ended");
+    let denied = gateway.events("access.denied").await;
+    assert_eq!((denied.len(), &denied[0]["details"]["code"]), (1, &json!("auth.ended")));
 }
 
 #[tokio::test]

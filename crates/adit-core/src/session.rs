@@ -92,9 +92,8 @@ impl Gateway {
         let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
         let credential = ticket.credential.unwrap_or(adit_domain::TokenId(ticket.id.0));
         let caller = Caller { principal, credential, address };
-        let permit = self.permit_machine(&caller, ticket.capabilities, &machine).await;
-        let permit = match self.still_signed_in(&ticket).await {
-            Ok(()) => permit,
+        let permit = match self.still_signed_in(&caller, &ticket, &machine).await {
+            Ok(()) => self.permit_machine(&caller, ticket.capabilities, &machine).await,
             Err(refusal) => Err(refusal),
         };
         match (permit, ticket.purpose) {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Ticket};
 use adit_domain::{Capabilities, Capability, Code, SessionId, TicketId, Timestamp};
-use adit_store::{NewSession, SecretHash, Session, SessionBytes, SessionKind, SessionNote};
+use adit_store::{
+    Machine, NewSession, SecretHash, Session, SessionBytes, SessionKind, SessionNote,
+};
 use serde_json::json;
 
 use crate::Gateway;
@@ -236,17 +238,27 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Looks whether the sign-in or token that asked for a ticket counts still.
+    /// Looks whether the sign-in or token that asked for a ticket counts still, and audits that it does not.
     ///
     /// # Errors
     /// [`Code::AuthEnded`] when it does not.
-    pub(crate) async fn still_signed_in(&self, ticket: &Ticket) -> Result<(), Refusal> {
-        match ticket.credential {
-            Some(id) if !self.store.credential_counts(id, self.clock.now()).await? => {
-                Err(Code::AuthEnded.into())
-            }
-            _ => Ok(()),
+    pub(crate) async fn still_signed_in(
+        &self,
+        caller: &Caller,
+        ticket: &Ticket,
+        machine: &Machine,
+    ) -> Result<(), Refusal> {
+        let Some(id) = ticket.credential else { return Ok(()) };
+        if self.store.credential_counts(id, self.clock.now()).await? {
+            return Ok(());
         }
+        let name = caller.principal.name.name();
+        let sentence =
+            format!("A ticket of {name} was refused: the sign-in that asked for it ended");
+        let event =
+            self.event("access.denied", &caller.actor(), sentence).on(machine_party(machine));
+        self.note(event.denied(Code::AuthEnded)).await;
+        Err(Code::AuthEnded.into())
     }
 }
 
