@@ -12,8 +12,10 @@ use crate::processes::{memory, tree};
 use crate::terminal::{Terminal, wait_for, wait_for_prompt};
 use crate::viewer::Viewer;
 
-/// What the servers' memory may grow by, in parts of what it was after a quarter of the time, once every session had been replaced.
+/// What the servers' memory, descriptors and threads may grow by, in parts of what they were after a quarter of the time, once every session had been replaced.
 const GROWTH: f64 = 0.05;
+/// Descriptors or threads beyond that: those of a session that comes while the one it replaces still ends.
+const SLACK: f64 = 8.0;
 /// How often it is said how things stand.
 const REPORT: Duration = Duration::from_secs(15);
 
@@ -116,6 +118,10 @@ fn judge(settled: Held, end: Held, served: u64) -> Result<()> {
     );
     if growth > GROWTH {
         bail!("the servers' memory grew by more than {:.0} %", GROWTH * 100.0);
+    }
+    let more = |before: usize, after: usize| after as f64 > before as f64 * (1.0 + GROWTH) + SLACK;
+    if more(settled.descriptors, end.descriptors) || more(settled.threads, end.threads) {
+        bail!("the servers hold more descriptors or threads than before");
     }
     Ok(())
 }
