@@ -48,6 +48,15 @@ pub struct User {
 /// How long a request may take.
 const REQUEST_WITHIN: Duration = Duration::from_secs(60);
 
+fn folder_with(settings: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::write(data.join("adit.toml"), settings).unwrap();
+    folder
+}
+
 fn command(folder: &TempDir) -> Command {
     let mut up = Command::new(binary());
     up.args(["up", "--json", "--listen", "127.0.0.1:0", "--data"])
@@ -67,20 +76,12 @@ impl TestGateway {
 
     /// Starts with settings, as lines of `adit.toml`.
     pub fn start_with(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
-        std::fs::write(data.join("adit.toml"), settings).unwrap();
-        Self::start_in(folder, Canary::default())
+        Self::start_in(folder_with(settings), Canary::default())
     }
 
     /// Starts with everything in the log, which goes into a pipe that nobody reads.
     pub fn start_unheard() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let folder = folder_with("");
         File::create(log_of(&folder)).unwrap();
         let mut up = command(&folder);
         up.env("ADIT_LOG", "trace").stderr(Stdio::piped());
