@@ -1,5 +1,6 @@
 //! The HTTP plane, from outside: a gateway of its own for each test.
 
+mod autobahn;
 mod browsers;
 mod document;
 mod operations;

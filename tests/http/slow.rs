@@ -72,3 +72,20 @@ async fn compression_that_a_client_offers_is_not_taken() {
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(!answer.to_lowercase().contains("sec-websocket-extensions"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_client_that_still_sends_hears_why_it_was_refused() {
+    // RES-09: the answer comes before the whole body, and what is left of the body does not destroy it on its way.
+    let gateway = TestGateway::start();
+    let address = address(&gateway);
+    let body = 4 << 20;
+    let head = format!(
+        "POST /api/v1/sign-in HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {body}\r\n\r\n"
+    );
+    let mut stream = begin(&address, &head).await;
+    within("the body's way out", stream.write_all(&vec![b' '; body])).await.unwrap();
+    let mut answer = String::new();
+    within("the refusal", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("request.too_large"), "{answer}");
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
-use crate::{command, tidy};
+use crate::{command, packages, tidy};
 
 /// One thing that must hold, and the commands that show it.
 struct Step {
@@ -70,8 +70,15 @@ fn tests(workspace: &Workspace, adit: &Path) -> Result<Vec<Step>> {
         command.env("ADIT_BIN", adit);
         command
     };
+    let mut all = cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+    match packages::python_2() {
+        Some(python) => _ = all.env("PYTHON27", python),
+        None => println!(
+            "\nSKIPPED: the WebSocket against Autobahn's suite, which needs Python 2.7 in PATH or in ~/.pyenv/versions."
+        ),
+    }
     let mut steps = vec![
-        step("tests", [cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])]),
+        step("tests", [all]),
         step("documentation examples", [cargo(&["test", "--doc", "--workspace", "--locked"])]),
     ];
     let scripts = browser_tests(&workspace.root.join("tests/e2e"))?;

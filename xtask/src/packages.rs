@@ -96,6 +96,18 @@ pub fn install_cargo_tool(subcommand: &str, version: &str) -> Result<()> {
     ]))
 }
 
+/// A Python 2.7, which no Debian has had since 2023: from `PATH`, or one that pyenv built.
+pub fn python_2() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let root = std::env::var_os("PYENV_ROOT").map_or(home.join(".pyenv"), PathBuf::from);
+    let built = std::fs::read_dir(root.join("versions")).into_iter().flatten().flatten();
+    // Those first: a shim of pyenv's in `PATH` is there for versions that are not.
+    built
+        .map(|version| version.path().join("bin/python2.7"))
+        .chain(program_folders().into_iter().map(|folder| folder.join("python2.7")))
+        .find(|program| command::succeeds(Command::new(program).args(["-m", "pip", "--version"])))
+}
+
 /// The packages of the parts whose program is absent, in the table's order, each once.
 fn missing(parts: &[Part], present: impl Fn(&str) -> bool) -> Vec<&'static str> {
     parts.iter().filter(|part| !present(part.program)).map(|part| part.package).collect()

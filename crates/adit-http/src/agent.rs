@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::auth;
 use crate::listen::Peer;
 use crate::problem::ApiError;
-use crate::terminal::capped;
+use crate::websocket::capped;
 
 /// The subprotocol.
 pub const PROTOCOL: &str = "adit.agent.v1";

@@ -4,6 +4,7 @@
 //! UTF-8 arrive as U+FFFD. Input over the rate limit is refused with `rate_limited` and its `retryAfterMs`; the client sends it again.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::IpAddr;
 
 use adit_core::session::outbox::ToViewer;
@@ -16,18 +17,17 @@ use adit_wire::asciicast::Joiner;
 use adit_wire::frame::MAX_INPUT;
 use adit_wire::terminal::v1::from_gateway::Message as ToViewerMessage;
 use adit_wire::terminal::v1::state::Kind as StateKind;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::Message;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use futures_util::stream::SplitStream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::ticket::read_capabilities;
 use crate::app::App;
 use crate::auth;
-use crate::terminal::{Closing, Incoming, Out, close, next};
+use crate::websocket::{Closing, In, Incoming, Out, next};
 
 /// The credential that came with the upgrade.
 #[derive(Debug)]
@@ -68,11 +68,11 @@ enum Said {
 pub(crate) async fn serve(
     app: &App,
     out: &mut Out,
-    incoming: &mut SplitStream<WebSocket>,
+    incoming: &mut In,
     first: String,
     credential: Option<Credential>,
     address: Option<IpAddr>,
-) -> Result<(), Closing> {
+) -> Result<Infallible, Closing> {
     let admission = match open(app, &first, credential, address).await {
         Ok(admission) => admission,
         Err(refusal) => {
@@ -123,9 +123,9 @@ async fn open(
 
 async fn relay(
     out: &mut Out,
-    incoming: &mut SplitStream<WebSocket>,
+    incoming: &mut In,
     admission: Admission,
-) -> Result<(), Closing> {
+) -> Result<Infallible, Closing> {
     let seat = admission.seat;
     let mut position = admission.input_position;
     let mut taken = VecDeque::new();
@@ -175,10 +175,7 @@ async fn relay(
                                 say(out, &message).await?;
                             }
                         }
-                        ToViewer::Close(reason) => {
-                            close(out, reason.code().close_code(), reason.code().as_str()).await;
-                            return Ok(());
-                        }
+                        ToViewer::Close(reason) => return Err(Closing::Code(reason.code())),
                     }
                 }
             }

@@ -13,5 +13,7 @@ pub mod json_terminal;
 pub mod listen;
 pub mod problem;
 pub mod terminal;
+#[doc(hidden)]
+pub mod websocket;
 
 pub use app::{App, AppSettings, openapi, router};

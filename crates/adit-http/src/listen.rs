@@ -18,14 +18,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use metrics::{counter, gauge};
+use metrics::counter;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use tracing::debug;
+
+use self::held::{Held, Hold};
+
+mod held;
 
 /// How long a peer may take to send a request's headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -135,14 +139,16 @@ pub async fn serve(
             counter!("adit_connections_refused_total").increment(1);
             continue;
         };
+        if let Err(error) = adit_link::dial::tune(&stream) {
+            debug!(%error, "a connection was gone before it was served");
+            continue;
+        }
+        let stream = Held::new(stream, Hold::new(slot, place), tasks.clone());
         let (router, acceptor, ending) = (router.clone(), acceptor.clone(), tasks.clone());
         tasks.spawn(async move {
-            gauge!("adit_connections").increment(1.0);
             if let Err(error) = connection(stream, address, acceptor, router, &ending).await {
                 debug!(%error, "a connection ended");
             }
-            gauge!("adit_connections").decrement(1.0);
-            drop((slot, place));
         });
     }
 }
@@ -157,13 +163,12 @@ async fn wait_for_descriptors(error: &io::Error) {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Held,
     address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     router: Router,
     ending: &Tasks,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    adit_link::dial::tune(&stream)?;
     let Some(acceptor) = acceptor else {
         return http(stream, Peer { address, tls: None }, router, ending).await;
     };

@@ -4,7 +4,7 @@
 //! without `terminal:input` has no input handle, so there is nothing to check.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,22 +14,21 @@ use adit_core::session::outbox::ToViewer;
 use adit_core::session::viewer::{FromViewer, Seat};
 use adit_core::session::{Admission, Hand};
 use adit_domain::{Code, EndReason};
-use adit_link::socket::{MAX_MESSAGE, READ_BUFFER, WRITE_BUFFER};
 use adit_session::TokenBucket;
-use adit_wire::frame::{self, Frame, FrameError, Kind};
+use adit_wire::frame::{self, Frame, Kind};
 use adit_wire::terminal::v1 as pb;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{Sink, SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _};
 use pb::from_gateway::Message as ToViewerMessage;
 use pb::from_viewer::Message as FromViewerMessage;
 use prost::Message as _;
 
 use crate::app::App;
 use crate::listen::Peer;
+use crate::websocket::{Closing, In, Incoming, Out, capped, finish, next, pump};
 use crate::{guard, json_terminal};
 
 /// The subprotocol of the binary form.
@@ -44,17 +43,8 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// How long a viewer may be silent.
 const SILENT_FOR: Duration = Duration::from_secs(45);
 
-/// How long a close may take to be written.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-
 /// Messages a second of one viewer, beside which the session's own limit of input stands: acknowledgements of bulk output are the most.
 const MESSAGES: u32 = 4000;
-
-/// How many messages are written before other connections have their turn.
-const MESSAGES_A_TURN: usize = 8;
-
-/// The sending half.
-pub(crate) type Out = SplitSink<WebSocket, Message>;
 
 /// Upgrades a viewer's connection. Its ticket comes in the first frame.
 pub async fn upgrade(
@@ -73,15 +63,6 @@ pub async fn upgrade(
         .on_upgrade(move |socket| async move { serve(app, socket, address, credential).await })
 }
 
-/// Gives a WebSocket the caps of its plane.
-pub(crate) fn capped(ws: WebSocketUpgrade) -> WebSocketUpgrade {
-    ws.read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER + 2 * MAX_MESSAGE)
-        .max_message_size(MAX_MESSAGE)
-        .max_frame_size(MAX_MESSAGE)
-}
-
 async fn serve(
     app: Arc<App>,
     socket: WebSocket,
@@ -90,7 +71,7 @@ async fn serve(
 ) {
     let (mut out, mut incoming) = socket.split();
     let first = tokio::time::timeout(TICKET_WITHIN, next(&mut incoming)).await;
-    let served = match first {
+    let Err(closing) = match first {
         Ok(Ok(Incoming::Binary(bytes))) => {
             binary(&app, &mut out, &mut incoming, bytes, address).await
         }
@@ -100,78 +81,16 @@ async fn serve(
         Ok(Err(closing)) => Err(closing),
         Err(_) => Err(Closing::Code(Code::TicketMissing)),
     };
-    match served {
-        Ok(()) | Err(Closing::Gone) => {}
-        Err(Closing::Code(code)) => close(&mut out, code.close_code(), code.as_str()).await,
-        Err(Closing::TooLarge) => close(&mut out, 1009, Code::FrameTooLarge.as_str()).await,
-        Err(Closing::Invalid) => close(&mut out, 1002, Code::FrameInvalid.as_str()).await,
-    }
-}
-
-/// Why a connection ends before its session does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Closing {
-    /// With a code that the viewer is told.
-    Code(Code),
-    /// A frame over the cap.
-    TooLarge,
-    /// Bytes that are no frame.
-    Invalid,
-    /// The viewer is not there any more.
-    Gone,
-}
-
-impl From<FrameError> for Closing {
-    fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::Large(_) => Self::TooLarge,
-            _ => Self::Invalid,
-        }
-    }
-}
-
-/// What came.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    Binary(Bytes),
-    Text(String),
-}
-
-/// Reads the next message, letting pings and pongs pass.
-pub(crate) async fn next(incoming: &mut SplitStream<WebSocket>) -> Result<Incoming, Closing> {
-    loop {
-        match incoming.next().await {
-            None | Some(Ok(Message::Close(_))) => return Err(Closing::Gone),
-            Some(Err(error)) => return Err(closing_of(&error)),
-            Some(Ok(Message::Binary(bytes))) => return Ok(Incoming::Binary(bytes)),
-            Some(Ok(Message::Text(text))) => return Ok(Incoming::Text(text.as_str().to_owned())),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-        }
-    }
-}
-
-fn closing_of(error: &axum::Error) -> Closing {
-    let text = error.to_string();
-    if text.contains("Space limit exceeded")
-        || text.contains("too long")
-        || text.contains("too large")
-    {
-        return Closing::TooLarge;
-    }
-    if text.contains("protocol") || text.contains("UTF-8") {
-        Closing::Invalid
-    } else {
-        Closing::Gone
-    }
+    finish(&mut out, &mut incoming, closing).await;
 }
 
 async fn binary(
     app: &App,
     out: &mut Out,
-    incoming: &mut SplitStream<WebSocket>,
+    incoming: &mut In,
     first: Bytes,
     address: Option<IpAddr>,
-) -> Result<(), Closing> {
+) -> Result<Infallible, Closing> {
     let redeem = read_redeem(first)?;
     let hand = Hand {
         cols: redeem.cols,
@@ -224,7 +143,7 @@ fn admitted(admission: &Admission) -> pb::Admitted {
 }
 
 /// Tells a viewer why it was not admitted, in words and by the close code.
-async fn refuse(out: &mut Out, refusal: &Refusal) -> Result<(), Closing> {
+async fn refuse(out: &mut Out, refusal: &Refusal) -> Result<Infallible, Closing> {
     let code = refusal.code();
     let error = crate::problem::ApiError::from(refusal.clone());
     let ended = ToViewerMessage::Ended(pb::Ended {
@@ -250,19 +169,13 @@ struct Viewer {
 }
 
 impl Viewer {
-    async fn run(
-        &mut self,
-        out: &mut Out,
-        incoming: &mut SplitStream<WebSocket>,
-    ) -> Result<(), Closing> {
+    async fn run(&mut self, out: &mut Out, incoming: &mut In) -> Result<Infallible, Closing> {
         let mut taken = VecDeque::new();
         let mut ping = tokio::time::interval(PING_EVERY);
         loop {
             let writing = self.dirty || !self.out.is_empty();
             if let (Some(reason), false) = (&self.closing, writing) {
-                let code = reason.code();
-                close(out, code.close_code(), code.as_str()).await;
-                return Ok(());
+                return Err(Closing::Code(reason.code()));
             }
             tokio::select! {
                 biased;
@@ -284,8 +197,9 @@ impl Viewer {
         self.heard = Instant::now();
         self.bucket.take(self.heard).map_err(|_| Closing::Code(Code::RateLimited))?;
         match message {
-            None | Some(Ok(Message::Close(_))) => Err(Closing::Gone),
-            Some(Err(error)) => Err(closing_of(&error)),
+            None => Err(Closing::Gone),
+            Some(Ok(Message::Close(_))) => Err(Closing::Asked),
+            Some(Err(error)) => Err(Closing::from(error)),
             Some(Ok(Message::Binary(bytes))) => self.on_frame(Frame::read(bytes)?).await,
             Some(Ok(Message::Text(_))) => Err(Closing::Invalid),
             Some(Ok(Message::Ping(_))) => {
@@ -369,25 +283,4 @@ impl Viewer {
         self.out.push_back(Message::Ping(Bytes::new()));
         Ok(())
     }
-}
-
-/// Writes everything, then flushes; can be dropped between any two polls without losing a message.
-pub(crate) async fn pump(out: &mut Out, queue: &mut VecDeque<Message>) -> Result<(), axum::Error> {
-    while !queue.is_empty() {
-        if queue.len().is_multiple_of(MESSAGES_A_TURN) {
-            tokio::task::yield_now().await;
-        }
-        poll_fn(|cx| std::pin::Pin::new(&mut *out).poll_ready(cx)).await?;
-        if let Some(message) = queue.pop_front() {
-            out.start_send_unpin(message)?;
-        }
-    }
-    out.flush().await
-}
-
-/// Closes a WebSocket with a code and the reason's name.
-pub(crate) async fn close(out: &mut Out, code: u16, reason: &'static str) {
-    let frame = CloseFrame { code, reason: reason.into() };
-    // A peer that does not take the close is gone all the same.
-    let _ = tokio::time::timeout(CLOSE_WITHIN, out.send(Message::Close(Some(frame)))).await;
 }
