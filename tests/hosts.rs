@@ -91,11 +91,11 @@ const URL: &str = "https://10.77.0.1:7800";
 
 impl Hosts {
     fn start() -> Self {
-        Self::start_with("")
+        Self::start_with("", "")
     }
 
-    /// Starts with more lines of the table `[session]`.
-    fn start_with(session: &str) -> Self {
+    /// Starts with more lines at the top and in the table `[session]`.
+    fn start_with(top: &str, session: &str) -> Self {
         let network = Network::new();
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -118,7 +118,7 @@ impl Hosts {
         fs::write(path("secret"), secret).unwrap();
         fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
         let config = format!(
-            "data = {data:?}\nlisten = \"10.77.0.1:7800\"\nmachines_listen = \"10.77.0.1:7892\"\n\
+            "data = {data:?}\nlisten = \"10.77.0.1:7800\"\nmachines_listen = \"10.77.0.1:7892\"\n{top}\
              [tls]\ncertificate = {cert:?}\nkey = {key:?}\n[session]\ntoken_secret_file = {secret:?}\n{session}",
             data = path("gateway"),
             cert = path("cert.pem"),
@@ -223,7 +223,7 @@ struct Counting {
 
 impl Counting {
     async fn start(session: &str) -> Self {
-        let hosts = Hosts::start_with(session);
+        let hosts = Hosts::start_with("", session);
         let token = hosts.token();
         let enrolment = json(&run(hosts.adit(&token).args(["machine", "token", "--json"])));
         let agent = hosts.join(enrolment["token"].as_str().unwrap());
@@ -352,6 +352,43 @@ async fn beyond_the_grace_the_shell_is_over_at_both_ends() {
     assert_eq!(status.code(), Some(125));
     let gone = async || (!adit_testkit::is_there(pid)).then_some(());
     adit_testkit::eventually("end of the command on the machine", gone).await;
+}
+
+/// Opens WebSockets one after the other, says how each ended, then closes all and tries once more.
+const OPENS: &str = r#"
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+def attempt():
+    try:
+        plain = socket.create_connection(("10.77.0.1", 7800), timeout=20)
+        stream = context.wrap_socket(plain, server_hostname="10.77.0.1")
+        stream.sendall(b"GET /ws/terminal HTTP/1.1\r\nHost: 10.77.0.1:7800\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: adit.terminal.v1\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        return stream, stream.recv(12)[9:].decode()
+    except OSError:
+        return None, "refused"
+opened = [attempt() for _ in range(5)]
+print(*[said for _, said in opened])
+for stream, said in opened:
+    if stream:
+        # Reading to the end shows that the gateway has let go too: nothing came within the time for a ticket.
+        while stream.recv(4096):
+            pass
+        stream.close()
+print(attempt()[1])
+"#;
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_those_that_are_websockets_among_them() {
+    // RES-12, DESK-4
+    let hosts = Hosts::start_with("connections_per_address = 3\n", "");
+    let mut opens = hosts.network.on(&hosts.network.machine, "python3");
+    opens.args(["-c", OPENS]).arg(hosts.folder.path().join("cert.pem"));
+    let output = run(&mut opens);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, "101 101 101 refused refused\n101\n");
+    hosts.token();
 }
 
 #[tokio::test]

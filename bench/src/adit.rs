@@ -12,8 +12,8 @@ use crate::pty::Client;
 use crate::viewer::Viewer;
 
 /// Limits that a measurement meets and a person does not, raised for it.
-const SETTINGS: &str =
-    "[session]\nrate_limit_tokens = 1_000_000\nrate_limit_burst = 1_000_000\nper_user = 5000\n";
+const SETTINGS: &str = "[session]\nrate_limit_tokens = 1_000_000\nrate_limit_burst = 1_000_000\n\
+                        per_user = 5000\nviewers_per_user = 5000\ngrace_seconds = 2\n";
 
 /// A running gateway and agent; they end with this value.
 pub struct Adit {

@@ -143,11 +143,12 @@ fn measure(options: &Options) -> Result<()> {
     if options.wants(Row::Echo) {
         echo::measure(&bench.targets, options, &mut table)?;
     }
-    if options.wants(Row::Load) {
-        echo::measure_beside_flood(&bench.targets, options, &mut table)?;
-    }
     if options.wants(Row::Bulk) {
         bulk::measure(&bench.targets, options, &mut table)?;
+    }
+    // Last of the common ones, because the session of a client that was killed floods on for the grace.
+    if options.wants(Row::Load) {
+        echo::measure_beside_flood(&bench.targets, options, &mut table)?;
     }
     if options.wants(Row::Many) {
         many::measure(&bench.targets, options, &mut table)?;

@@ -35,7 +35,7 @@ async fn echo_server() -> u16 {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let app = Router::new().route("/", any(adit_http::websocket::echo));
-    tokio::spawn(adit_http::listen::serve(listener, None, app, Tasks::default()));
+    tokio::spawn(adit_http::listen::serve(listener, None, app, 8, Tasks::default()));
     port
 }
 

@@ -56,6 +56,37 @@ async fn the_cap_is_a_setting() {
 }
 
 #[tokio::test]
+async fn a_user_has_so_many_terminals_open_at_once() {
+    // RES-12, DESK-4
+    let gateway = TestGateway::start_with("[session]\nviewers_per_user = 2\n");
+    let mut first = gateway.open(&gateway.admin, &["cat"]).await;
+    let second = gateway.join(&gateway.admin, &first.session(), "view").await;
+    let wish = json!({"session": first.session()});
+    let ticket = gateway.ticket(&gateway.admin, wish.clone()).await;
+    let ended = gateway.refused(&ticket).await;
+    assert_eq!(ended.code, "too_many");
+    assert!(ended.sentence.contains("2 terminals open"), "{}", ended.sentence);
+    let opening = gateway.ticket(&gateway.admin, json!({"machine": gateway.machine})).await;
+    assert_eq!(gateway.refused(&opening).await.code, "too_many");
+    let denied = gateway.events("access.denied").await;
+    assert_eq!(denied.len(), 2, "{denied:?}");
+    let other = gateway.user("ben", "operator", None).await;
+    let theirs = gateway.open(&other.api, &["cat"]).await;
+    theirs.detach().await;
+    second.detach().await;
+    let session = first.session();
+    gateway.session_when(&session, |s| s["viewers"].as_array().unwrap().len() == 1).await;
+    adit_testkit::eventually("a place that was given back", async || {
+        let ticket = gateway.ticket(&gateway.admin, wish.clone()).await;
+        let mut terminal = gateway.redeem(&ticket, None).await.ok()?;
+        matches!(terminal.next().await, Ok(Event::Admitted(_))).then_some(())
+    })
+    .await;
+    first.write(b"still here\n");
+    first.until_text("still here").await;
+}
+
+#[tokio::test]
 async fn a_session_ends_at_its_longest_length() {
     // TERM-5, TOK-20
     let gateway = TestGateway::start_with("[session]\nmax_length_seconds = 3\n");

@@ -31,6 +31,7 @@ const TABLES: &[(&str, &str)] = &[
 const DEFAULTS: &[(&str, &str)] = &[
     ("listen", "LISTEN"),
     ("machines_listen", "MACHINES_LISTEN"),
+    ("connections_per_address", "connections_per_address"),
     ("session.expiry_seconds", "token_life"),
     ("session.rate_limit_tokens", "rate_tokens"),
     ("session.rate_limit_burst", "rate_burst"),
@@ -39,6 +40,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("session.max_length_seconds", "max_length"),
     ("session.grace_seconds", "grace"),
     ("session.per_user", "sessions_per_user"),
+    ("session.viewers_per_user", "viewers_per_user"),
     ("session.total", "sessions_total"),
     ("recording.mode", "recording"),
     ("recording.strict", "recording_strict"),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use adit_domain::{Clock, Code, Ids, SessionId, TenantId};
+use adit_domain::{Clock, Code, Ids, MachineId, PrincipalId, SessionId, TenantId};
 use adit_link::socket::Socket;
 use adit_store::Store;
 use adit_wire::digest::Digest;
@@ -23,6 +23,7 @@ pub mod keys;
 pub mod machine;
 pub mod people;
 pub mod pki;
+pub mod places;
 pub mod random;
 pub mod recording;
 pub mod session;
@@ -39,6 +40,7 @@ use bus::Bus;
 use hub::Hub;
 use keys::Keys;
 use pki::Pki;
+use places::Places;
 use session::recorder::Recorder;
 use session::registry::Registry;
 use session::viewer::WriterKey;
@@ -69,6 +71,10 @@ pub struct Gateway {
     pub hub: Hub,
     /// Its live sessions.
     pub sessions: Registry,
+    /// The live viewers of each user.
+    pub(crate) viewers: Arc<Places<PrincipalId>>,
+    /// The connections of each machine that are no session's.
+    pub machine_links: Arc<Places<MachineId>>,
     /// Its recorder.
     pub recorder: Recorder,
     pub(crate) writer_key: WriterKey,
@@ -143,6 +149,8 @@ impl Gateway {
             sessions: Registry::new(tasks.clone()),
             tasks,
             hub: Hub::default(),
+            viewers: Arc::default(),
+            machine_links: Arc::default(),
             recorder,
             writer_key,
             me: Weak::clone(me),

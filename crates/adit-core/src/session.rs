@@ -8,13 +8,14 @@ use std::sync::Arc;
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Ticket};
 use adit_domain::{
-    Capabilities, Capability, Code, EndReason, MachineId, Principal, RecordingMode, SessionId,
-    policy,
+    Capabilities, Capability, Code, EndReason, MachineId, Principal, PrincipalId, RecordingMode,
+    SessionId, policy,
 };
 use adit_store::{Machine, OpenSession, Opening, Session, SessionKind};
 use adit_wire::agent::v1 as pb;
 use adit_wire::recording::{Header, Mode};
 use adit_wire::warrant;
+use metrics::counter;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -22,6 +23,7 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal, machine_party, target_of};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
+use crate::places::Place;
 use driver::Start;
 use relay::Screen;
 use tape::Tape;
@@ -96,17 +98,44 @@ impl Gateway {
             Ok(()) => self.permit_machine(&caller, ticket.capabilities, &machine).await,
             Err(refusal) => Err(refusal),
         };
-        match (permit, ticket.purpose) {
-            (Ok(permit), Purpose::Open) => {
-                self.open(&caller, &ticket, &permit, &machine, hand).await
-            }
-            (Ok(_), Purpose::Join) => self.join(&caller.principal, &ticket, hand).await,
+        let seated = match permit {
+            Ok(permit) => self.seat_place(&caller, &machine).await.map(|place| (permit, place)),
+            Err(refusal) => Err(refusal),
+        };
+        let (permit, place) = match (seated, ticket.purpose) {
+            (Ok(seated), _) => seated,
             (Err(refusal), Purpose::Open) => {
                 self.end_unopened(&ticket, refusal.code()).await;
-                Err(refusal)
+                return Err(refusal);
             }
-            (Err(refusal), Purpose::Join) => Err(refusal),
+            (Err(refusal), Purpose::Join) => return Err(refusal),
+        };
+        let mut admission = match ticket.purpose {
+            Purpose::Open => self.open(&caller, &ticket, &permit, &machine, hand).await?,
+            Purpose::Join => self.join(&caller.principal, &ticket, hand).await?,
+        };
+        admission.seat.place = Some(place);
+        Ok(admission)
+    }
+
+    // RES-12
+    async fn seat_place(
+        &self,
+        caller: &Caller,
+        machine: &Machine,
+    ) -> Result<Place<PrincipalId>, Refusal> {
+        let most = self.settings.viewers_per_user;
+        if let Some(place) = self.viewers.take(caller.principal.id, most) {
+            return Ok(place);
         }
+        counter!("adit_viewers_refused_total").increment(1);
+        let sentence = format!("{} watches as much as one may", caller.principal.name.name());
+        let event = self.event("access.denied", &caller.actor(), sentence);
+        self.note(event.on(machine_party(machine)).denied(Code::TooMany)).await;
+        let sentence = format!(
+            "You have {most} terminals open, which is as many as you may. Close one, then try again."
+        );
+        Err(Refusal::Said(Code::TooMany, sentence))
     }
 
     async fn open(

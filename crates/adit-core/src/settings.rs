@@ -34,6 +34,10 @@ pub struct Settings {
     pub grace: Duration,
     /// Live sessions a user may have (TERM-6).
     pub sessions_per_user: u32,
+    /// Live viewers a user may have, over all sessions.
+    pub viewers_per_user: usize,
+    /// Connections of one address to one listener; loopback has no such cap, because there it is one host's own processes.
+    pub connections_per_address: usize,
     /// Live sessions of a gateway.
     pub sessions_total: usize,
     /// What is recorded.
@@ -63,6 +67,8 @@ impl Settings {
             idle: None,
             grace: session::GRACE,
             sessions_per_user: 3,
+            viewers_per_user: 64,
+            connections_per_address: 1_024,
             sessions_total: 5_000,
             recording: RecordingMode::Output,
             recording_strict: false,

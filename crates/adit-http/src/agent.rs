@@ -14,6 +14,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use metrics::counter;
 use tracing::warn;
 
 use crate::app::App;
@@ -62,6 +63,10 @@ impl Dialect for Axum {
     }
 }
 
+/// Connections that one machine may have beside those of its sessions: after a restart of the gateway all come back at once. A session has
+/// one: the newest takes the place of the one before.
+const UNLINKED: usize = 1024;
+
 /// Upgrades a machine's connection.
 pub async fn upgrade(
     State(app): State<Arc<App>>,
@@ -75,9 +80,15 @@ pub async fn upgrade(
         Ok(machine) => machine,
         Err(error) => return error.into_response(),
     };
-    capped(ws)
-        .protocols([PROTOCOL])
-        .on_upgrade(move |socket| async move { serve(app, socket, machine, peer).await })
+    let Some(place) = app.gateway.machine_links.take(machine.id, UNLINKED) else {
+        counter!("adit_connections_refused_total").increment(1);
+        warn!(machine.label = %machine.label, "a machine wants more connections than it may have");
+        return ApiError::from(Code::TooMany).into_response();
+    };
+    capped(ws).protocols([PROTOCOL]).on_upgrade(move |socket| async move {
+        serve(app, socket, machine, peer).await;
+        drop(place);
+    })
 }
 
 // AGT-01, AGT-03: which machine it is comes from the credential and from nothing else.

@@ -3,13 +3,13 @@
 //! A loop of our own on hyper, because a server that anybody can reach needs a deadline for headers, TLS handshakes off the accept
 //! loop, caps on connections, and what TLS knows of the peer handed to the routes.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use adit_core::places::Places;
 use adit_core::tasks::Tasks;
 use adit_link::seal::Binding;
 use axum::Router;
@@ -39,9 +39,6 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How many connections a listener holds; the rest wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
-
-/// How many one address holds. Loopback has no such cap: there it is one machine's own processes.
-const MAX_PER_ADDRESS: usize = 512;
 
 /// How long to wait after the system has no more descriptors.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -79,44 +76,13 @@ impl Peer {
     }
 }
 
-#[derive(Debug, Default)]
-struct Places(Mutex<HashMap<IpAddr, usize>>);
-
-impl Places {
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let held = map.entry(address).or_default();
-        if *held >= MAX_PER_ADDRESS && !address.is_loopback() {
-            return None;
-        }
-        *held += 1;
-        Some(Place { places: Arc::clone(self), address })
-    }
-}
-
-/// One connection's place among its address's.
-struct Place {
-    places: Arc<Places>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut map = self.places.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(held) = map.get_mut(&self.address) {
-            *held -= 1;
-            if *held == 0 {
-                map.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// Serves a router on a listener until its tasks end.
+/// Serves a router on a listener until its tasks end. One address has so many connections at most, those that became WebSockets among
+/// them; loopback has no such cap, because there it is one host's own processes.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     router: Router,
+    per_address: usize,
     tasks: Tasks,
 ) {
     let places = Arc::new(Places::default());
@@ -135,7 +101,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let Some(place) = places.take(address.ip()) else {
+        let most = if address.ip().is_loopback() { usize::MAX } else { per_address };
+        let Some(place) = places.take(address.ip(), most) else {
             counter!("adit_connections_refused_total").increment(1);
             continue;
         };

@@ -35,6 +35,8 @@ pub struct Config {
     pub audit_lines: Option<bool>,
     /// Whether `/metrics` answers loopback without a token.
     pub open_metrics: Option<bool>,
+    /// Connections that one address may have to a listener, loopback excepted. Behind a proxy everybody comes from one address.
+    pub connections_per_address: Option<usize>,
     /// The certificate of `listen`.
     pub tls: Option<TlsFiles>,
     /// The database.
@@ -87,6 +89,8 @@ pub struct Session {
     pub grace_seconds: Option<u64>,
     /// Live sessions a user may have.
     pub per_user: Option<u32>,
+    /// Live viewers a user may have, over all sessions.
+    pub viewers_per_user: Option<usize>,
     /// Live sessions of this gateway.
     pub total: Option<usize>,
 }
@@ -145,6 +149,9 @@ impl Config {
             .unwrap_or(settings.nonce_history);
         settings.idle = session.idle_seconds.map(Duration::from_secs);
         settings.sessions_per_user = session.per_user.unwrap_or(settings.sessions_per_user);
+        settings.viewers_per_user = session.viewers_per_user.unwrap_or(settings.viewers_per_user);
+        settings.connections_per_address =
+            self.connections_per_address.unwrap_or(settings.connections_per_address);
         settings.sessions_total = session.total.unwrap_or(settings.sessions_total);
         settings.recording_strict = self.recording.strict.unwrap_or(settings.recording_strict);
         if let Some(mode) = &self.recording.mode {

@@ -132,8 +132,12 @@ impl Serve {
         let router = adit_http::router(Arc::clone(&app));
         let machine_router = adit_http::app::machine_router(app);
         let tasks = &gateway.tasks;
-        tasks.spawn(listen::serve(front, plan.tls.clone(), router, tasks.clone()));
-        tasks.spawn(listen::serve(machines, Some(machine_tls), machine_router, tasks.clone()));
+        let each = gateway.settings.connections_per_address;
+        let front = listen::serve(front, plan.tls.clone(), router, each, tasks.clone());
+        tasks.spawn(front);
+        let machines =
+            listen::serve(machines, Some(machine_tls), machine_router, each, tasks.clone());
+        tasks.spawn(machines);
         self.announce(&gateway, listen, machines_listen).await?;
         parent::stop_asked(self.announce.is_some()).await;
         tokio::select! {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::outbox::{Inbox, Outbox};
+use crate::places::Place;
 
 /// A viewer's number within its session.
 pub type ViewerId = u32;
@@ -87,6 +88,8 @@ pub struct Seat {
     pub input: Option<InputHandle>,
     /// Where everything else goes.
     pub control: ControlHandle,
+    /// Its place among its user's viewers.
+    pub(super) place: Option<Place<PrincipalId>>,
 }
 
 /// The right to type, as a value: whoever lacks it has nothing to call.
@@ -123,7 +126,7 @@ impl Seat {
     pub(super) fn new(control: ControlHandle, inbox: Inbox, capabilities: Capabilities) -> Self {
         let input =
             capabilities.has(Capability::TerminalInput).then(|| InputHandle(control.clone()));
-        Self { viewer: control.viewer, inbox, input, control }
+        Self { viewer: control.viewer, inbox, input, control, place: None }
     }
 }
 

@@ -2,10 +2,12 @@
 //! become a WebSocket, and it ends so that its last words arrive.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use adit_core::places::Place;
 use adit_core::tasks::Tasks;
 use metrics::gauge;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -13,19 +15,17 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Place;
-
 /// How long a peer that still sends may take to hear the end.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 
 /// What a connection holds of its listener.
 pub(super) struct Hold {
     _slot: OwnedSemaphorePermit,
-    _place: Place,
+    _place: Place<IpAddr>,
 }
 
 impl Hold {
-    pub(super) fn new(slot: OwnedSemaphorePermit, place: Place) -> Self {
+    pub(super) fn new(slot: OwnedSemaphorePermit, place: Place<IpAddr>) -> Self {
         gauge!("adit_connections").increment(1.0);
         Self { _slot: slot, _place: place }
     }
