@@ -14,6 +14,7 @@ mod style;
 use crate::ring::Ring;
 use crate::shell::Size;
 use model::Model;
+use std::cell::RefCell;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -56,7 +57,8 @@ impl Screen {
 
     /// Takes what the ring has, if it is much or about to leave the ring. Says whether it did.
     pub fn follow(&mut self, ring: &Ring, needed: u64) -> bool {
-        let leaving = needed.saturating_sub(self.position) > LAG_BYTES;
+        let lag = if self.freezes_at.is_some() { LAG_BYTES_BUSY } else { LAG_BYTES };
+        let leaving = needed.saturating_sub(self.position) > lag;
         if leaving || ring.end() - self.position > LAG_BYTES_MAX {
             self.catch_up(ring);
             return true;
@@ -71,9 +73,21 @@ impl Screen {
 
     /// Takes everything that the ring has.
     pub fn catch_up(&mut self, ring: &Ring) {
-        while let Some(run) = ring.run_at(self.position, usize::MAX) {
-            self.feed(run.bytes);
-        }
+        let first = ring.run_at(self.position, usize::MAX);
+        let Some(first) = first.filter(|run| run.end() < ring.end()) else {
+            return first.map_or((), |run| self.feed(run.bytes));
+        };
+        // In one piece, because a flood is drawn once for each piece.
+        WHOLE.with_borrow_mut(|whole| {
+            whole.clear();
+            let mut next = Some(first);
+            while let Some(run) = next {
+                whole.extend_from_slice(run.bytes);
+                next = ring.run_at(run.end(), usize::MAX);
+            }
+            self.feed(whole);
+            whole.shrink_to(LAG_BYTES_MAX as usize);
+        });
     }
 
     /// Takes the next bytes of output.
@@ -114,8 +128,15 @@ impl Screen {
     }
 }
 
+thread_local! {
+    /// Where the runs of a ring are put together: one for each thread and not for each session.
+    static WHOLE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// How far the model may stay behind what leaves the ring: some keys' worth of echo, kept in the ring meanwhile.
 const LAG_BYTES: u64 = 8 << 10;
+/// The same while much is written: of a longer piece of a flood, more is scrolled away before it was drawn.
+const LAG_BYTES_BUSY: u64 = 64 << 10;
 /// How far it may stay behind at all: so much is drawn in a millisecond or two.
 const LAG_BYTES_MAX: u64 = 256 << 10;
 /// After so long without output a screen is folded up; unfolding it takes a tenth of a millisecond.

@@ -327,7 +327,14 @@ impl Session {
     }
 
     fn screen_may_freeze(&mut self, now: Instant) {
-        if self.screen.freezes_at().is_some_and(|at| now >= at) {
+        if self.screen.freezes_at().is_none_or(|at| now < at) {
+            return;
+        }
+        if self.screen.position() < self.ring.end() {
+            // What a flood left behind leaves the ring; the screen is folded up the next time.
+            self.screen.catch_up(&self.ring);
+            self.forget();
+        } else {
             self.screen.freeze();
         }
     }

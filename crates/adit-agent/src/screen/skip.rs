@@ -19,10 +19,14 @@ pub(super) fn skip<'a>(
 ) -> &'a [u8] {
     let Some(cut) = cut_before_last_lines(bytes, rows) else { return bytes };
     let (front, rest) = bytes.split_at(cut);
-    if front.iter().filter(|byte| **byte == b'\n').count() < rows || !is_plain(bytes, |_| {}) {
+    if front.iter().rev().filter(|byte| **byte == b'\n').take(rows).count() < rows
+        || !is_plain(bytes, |_| {})
+    {
         return bytes;
     }
-    is_plain(front, |style| tell(Skipped::Style(style)));
+    if front.contains(&ESCAPE) {
+        is_plain(front, |style| tell(Skipped::Style(style)));
+    }
     tell(Skipped::Lines);
     rest
 }
@@ -43,32 +47,38 @@ fn cut_before_last_lines(bytes: &[u8], rows: usize) -> Option<usize> {
 
 /// Tells whether there is nothing but text, plain controls and SGR; gives each SGR's parameters on the way.
 fn is_plain<'a>(bytes: &'a [u8], mut style: impl FnMut(&'a [u8])) -> bool {
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b' '..=b'~' | b'\n' | b'\r' | b'\t' => at += 1,
-            // Any start but those of C1 controls, and any continuation.
-            0x80..=0xbf | 0xc3..=0xf4 => at += 1,
-            0x1b => {
-                let Some(sequence) = bytes.get(at + 1..).and_then(|rest| rest.strip_prefix(b"["))
-                else {
-                    return false;
-                };
-                let len = sequence
-                    .iter()
-                    .take_while(|byte| byte.is_ascii_digit() || b";:".contains(byte))
-                    .count();
-                if sequence.get(len) != Some(&b'm') {
-                    return false;
-                }
-                style(&sequence[..len]);
-                at += 2 + len + 1;
-            }
-            _ => return false,
+    let mut rest = after_text(bytes);
+    while let Some(sequence) = rest.strip_prefix(b"\x1b[") {
+        let len = sequence.iter().take_while(|b| b.is_ascii_digit() || b";:".contains(b)).count();
+        if sequence.get(len) != Some(&b'm') {
+            return false;
         }
+        style(&sequence[..len]);
+        rest = after_text(&sequence[len + 1..]);
     }
-    true
+    rest.is_empty()
 }
+
+/// Gives what follows the text at the front.
+fn after_text(bytes: &[u8]) -> &[u8] {
+    // A block is looked at as a whole, without a branch for each byte.
+    let blocks = bytes
+        .chunks_exact(BLOCK)
+        .take_while(|block| block.iter().fold(true, |all, byte| all & is_text(*byte)))
+        .count();
+    let rest = &bytes[blocks * BLOCK..];
+    let len = rest.iter().position(|byte| !is_text(*byte)).unwrap_or(rest.len());
+    &rest[len..]
+}
+
+/// Text and the controls that move the cursor as a printer does; of UTF-8, any start but those of C1 controls, and any continuation.
+const fn is_text(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0x80..=0xbf | 0xc3..=0xf4)
+}
+
+/// As many bytes as the processor compares in a few steps.
+const BLOCK: usize = 64;
+const ESCAPE: u8 = 0x1b;
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// Lets go of output that nobody needs any more, once the screen model has it.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         let needed = self.outgoing.needed_from();
         if !self.shell.is_terminal() {
             // Streams have no screen; a late viewer is shown what the ring still has.
