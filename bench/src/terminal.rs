@@ -62,7 +62,7 @@ pub fn contains(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// Waits until a descriptor can be read, or a deadline.
-fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool> {
+pub fn wait_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool> {
     let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()))?;
     let ready = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&left))?;
     Ok(ready > 0)

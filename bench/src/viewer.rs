@@ -17,12 +17,16 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client};
 
 use crate::pty::SIZE;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, wait_readable};
 
 /// What a viewer shows before it acknowledges: half of the 128 KiB that the protocol allows.
 const ACK_BYTES: u64 = 64 * 1024;
 /// The longest that shown bytes go unacknowledged: half of what the protocol allows.
-const ACK_TIME: Duration = Duration::from_millis(50);
+const ACK_TIME: Duration = Duration::from_millis(100);
+/// The same for a few bytes.
+const ACK_FEW_TIME: Duration = Duration::from_secs(1);
+/// Fewer bytes than this are a few.
+const FEW: u64 = 4 * 1024;
 
 /// One connection.
 pub struct Viewer {
@@ -34,6 +38,8 @@ pub struct Viewer {
     shown: u64,
     acknowledged: u64,
     acknowledged_at: Instant,
+    /// Whether the WebSocket may hold messages that the socket does not show any more.
+    more: bool,
 }
 
 impl Viewer {
@@ -65,6 +71,7 @@ impl Viewer {
             shown: 0,
             acknowledged: 0,
             acknowledged_at: Instant::now(),
+            more: false,
         })
     }
 
@@ -115,7 +122,8 @@ impl Viewer {
 
     fn acknowledge(&mut self) -> Result<()> {
         let waiting = self.shown - self.acknowledged;
-        if waiting >= ACK_BYTES || (waiting > 0 && self.acknowledged_at.elapsed() >= ACK_TIME) {
+        let within = if waiting < FEW { ACK_FEW_TIME } else { ACK_TIME };
+        if waiting >= ACK_BYTES || (waiting > 0 && self.acknowledged_at.elapsed() >= within) {
             let ack = OutputAck { position: self.shown };
             self.write(control(from_viewer::Message::OutputAck(ack)))?;
             self.acknowledged = self.shown;
@@ -157,13 +165,21 @@ impl Terminal for Viewer {
         self.socket.get_ref().as_fd()
     }
 
+    fn read(&mut self, into: &mut Vec<u8>, deadline: Instant) -> Result<()> {
+        if self.more || wait_readable(self.fd(), deadline)? { self.take(into) } else { Ok(()) }
+    }
+
     fn take(&mut self, into: &mut Vec<u8>) -> Result<()> {
         let before = into.len();
         // A bound on one call, so that the caller sees a flood as it comes.
+        self.more = true;
         while into.len() - before < ACK_BYTES as usize {
             match self.socket.read() {
                 Ok(message) => self.show(message, into)?,
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    self.more = false;
+                    break;
+                }
                 Err(error) => return Err(error).context("the gateway closed the connection"),
             }
         }
