@@ -14,6 +14,7 @@ use adit_core::session::outbox::ToViewer;
 use adit_core::session::viewer::{FromViewer, Seat};
 use adit_core::session::{Admission, Hand};
 use adit_domain::{Code, EndReason};
+use adit_link::lanes;
 use adit_session::TokenBucket;
 use adit_wire::frame::{self, Frame, Kind};
 use adit_wire::terminal::v1 as pb;
@@ -60,7 +61,7 @@ pub async fn upgrade(
     let credential = json_terminal::Credential::of(request.headers(), tls);
     capped(ws)
         .protocols([PROTOCOL])
-        .on_upgrade(move |socket| async move { serve(app, socket, address, credential).await })
+        .on_upgrade(move |socket| lanes::changing(serve(app, socket, address, credential)))
 }
 
 async fn serve(
@@ -162,6 +163,7 @@ fn control(message: ToViewerMessage) -> Bytes {
 struct Viewer {
     seat: Seat,
     out: VecDeque<Message>,
+    /// Whether something is not flushed yet.
     dirty: bool,
     heard: Instant,
     bucket: TokenBucket,
@@ -173,18 +175,19 @@ impl Viewer {
         let mut taken = VecDeque::new();
         let mut ping = tokio::time::interval(PING_EVERY);
         loop {
-            let writing = self.dirty || !self.out.is_empty();
-            if let (Some(reason), false) = (&self.closing, writing) {
+            // What was handed to the socket is on its way only once it was flushed, which an arriving message may interrupt.
+            self.dirty |= !self.out.is_empty();
+            if let (Some(reason), false) = (&self.closing, self.dirty) {
                 return Err(Closing::Code(reason.code()));
             }
             tokio::select! {
                 biased;
                 message = incoming.next() => self.on_message(message).await?,
-                written = pump(out, &mut self.out), if writing => {
+                written = pump(out, &mut self.out), if self.dirty => {
                     written.map_err(|_| Closing::Gone)?;
                     self.dirty = false;
                 }
-                () = self.seat.inbox.take(&mut taken), if !writing => self.encode(&mut taken),
+                () = self.seat.inbox.take(&mut taken), if !self.dirty => self.encode(&mut taken),
                 _ = ping.tick() => self.look_alive()?,
             }
         }

@@ -10,6 +10,7 @@ pub mod dial;
 #[cfg(test)]
 mod fixture;
 pub mod keys;
+pub mod lanes;
 mod noise;
 pub mod pulse;
 pub mod resume;

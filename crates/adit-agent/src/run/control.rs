@@ -183,7 +183,7 @@ impl Agent {
             commands: commands_of_task,
             outcomes: self.outcomes_of_tasks.clone(),
         };
-        self.tasks.spawn(task.run(spawn));
+        self.tasks.spawn(adit_link::lanes::changing(task.run(spawn)));
         None
     }
 

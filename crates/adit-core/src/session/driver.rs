@@ -136,14 +136,14 @@ impl Gateway {
         gauge!("adit_sessions_live").increment(1.0);
         let session = start.session.clone();
         let driver = Driver::new(Arc::clone(&gateway), start, commands, tally);
-        self.tasks.spawn(async move {
+        self.tasks.spawn(adit_link::lanes::changing(async move {
             let panicked = AssertUnwindSafe(driver.run()).catch_unwind().await.is_err();
             gateway.sessions.leave(id);
             gauge!("adit_sessions_live").decrement(1.0);
             if panicked {
                 gateway.bury(&session).await;
             }
-        });
+        }));
     }
 }
 
