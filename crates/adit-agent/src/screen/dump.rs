@@ -14,6 +14,7 @@ pub(super) fn translate(dump: &str, glyphs: &Glyphs, saved: [&Extra; 2]) -> Stri
         last: None,
         before: String::new(),
     };
+    writer.saves_left_out(dump, saved);
     let mut rest = dump;
     let mut is_alternate = false;
     while let Some(character) = rest.chars().next() {
@@ -22,7 +23,7 @@ pub(super) fn translate(dump: &str, glyphs: &Glyphs, saved: [&Extra; 2]) -> Stri
             rest = after;
             continue;
         }
-        is_alternate |= rest.starts_with("\x1b[?1047h");
+        is_alternate |= rest.starts_with(TO_ALTERNATE);
         match rest.strip_prefix("\x1b[") {
             Some(sequence) => {
                 let end = sequence
@@ -62,10 +63,9 @@ impl<'a> Writer<'a> {
             // Tab stops: all away, one here.
             ("5W", _) => self.plain("\x1b[3g"),
             ("0W", _) => self.plain("\x1bH"),
-            // A colour by its parts: xterm.js wants the colour space before them, empty.
             (style, _) if style.ends_with('m') => {
                 self.plain("\x1b[");
-                self.out.push_str(&with_colour_space(style));
+                self.out.push_str(&as_common(style));
             }
             (other, _) => {
                 self.plain("\x1b[");
@@ -81,6 +81,21 @@ impl<'a> Writer<'a> {
         self.change(extra);
         self.out.push_str("\x1b7");
         self.change(&Extra::default());
+    }
+
+    /// Saves what avt leaves out because to it nothing is special about it: the cursor at home, with looks that only we know.
+    fn saves_left_out(&mut self, dump: &str, saved: [&Extra; 2]) {
+        let (primary, alternate) = dump.split_once(TO_ALTERNATE).unwrap_or((dump, ""));
+        let is_left_out =
+            |part: &str, extra: &Extra| *extra != Extra::default() && !part.contains("\x1b7");
+        if is_left_out(primary, saved[0]) {
+            self.save(saved[0]);
+        }
+        if is_left_out(alternate, saved[1]) {
+            self.out.push_str(TO_ALTERNATE);
+            self.save(saved[1]);
+            self.out.push_str("\x1b[?1047l");
+        }
     }
 
     fn character(&mut self, character: char) {
@@ -129,13 +144,19 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn with_colour_space(style: &str) -> String {
-    let parameters = style.split(';').map(|parameter| match parameter.split_once(":2:") {
-        Some((target @ ("38" | "48"), rgb)) => format!("{target}:2::{rgb}"),
+/// Writes avt's SGR as other terminals mean it: of a colour by its parts xterm.js wants the colour space before them, empty; and where avt
+/// goes from bold to faint or back, the others would be both.
+fn as_common(style: &str) -> String {
+    let parameters = style.trim_end_matches('m').split(';');
+    let parameters = parameters.map(|parameter| match (parameter, parameter.split_once(":2:")) {
+        ("1" | "2", _) => format!("22;{parameter}"),
+        (_, Some((target @ ("38" | "48"), rgb))) => format!("{target}:2::{rgb}"),
         _ => parameter.to_owned(),
     });
-    parameters.collect::<Vec<_>>().join(";")
+    parameters.collect::<Vec<_>>().join(";") + "m"
 }
 
+/// What goes over to the alternate screen.
+const TO_ALTERNATE: &str = "\x1b[?1047h";
 /// The end of a string that never began: nothing but the end of a cluster.
 const APART: &str = "\x1b\\";
