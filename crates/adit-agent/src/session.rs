@@ -96,6 +96,8 @@ pub struct Session {
     /// Since when there is no link.
     unlinked: Option<Instant>,
     timer: std::pin::Pin<Box<Sleep>>,
+    /// By when a key is acknowledged, if its acknowledgement waits for the shell's answer.
+    ack_by: Option<Instant>,
     refused_frames: u64,
     /// When its links carried something damaged.
     damaged: Vec<Instant>,
@@ -155,6 +157,7 @@ impl Session {
             phase: Phase::Running,
             unlinked: Some(now),
             timer: Box::pin(tokio::time::sleep_until(now)),
+            ack_by: None,
             refused_frames: 0,
             damaged: Vec::new(),
             unwanted: false,
@@ -322,7 +325,7 @@ impl Session {
         let lost = self.unlinked.filter(|_| !self.unwanted).map(|since| since + self.rights.grace);
         let limit = self.rights.ends.min(self.rights.expires + self.rights.grace);
         let limit = (self.phase == Phase::Running).then_some(limit);
-        let next = [lost, limit, self.screen.freezes_at()].into_iter().flatten().min();
+        let next = [lost, limit, self.screen.freezes_at(), self.ack_by].into_iter().flatten().min();
         self.timer.as_mut().reset(next.unwrap_or_else(|| Instant::now() + FAR));
     }
 

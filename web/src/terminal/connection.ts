@@ -7,7 +7,7 @@
 import type { Ended, FromGateway, Participant } from "../generated/adit/terminal/v1/terminal_pb";
 import { decodeFrame, decodeMessage, encodeFrame, encodeMessage, MESSAGE, OUTPUT, type ViewerMessage } from "./frame";
 import { InputQueue } from "./input";
-import { ACK_WITHIN_MS, OutputCount } from "./output";
+import { OutputCount } from "./output";
 
 export type Target = { machine: string } | { session: string };
 export type Mode = "control" | "view";
@@ -85,6 +85,8 @@ export class Connection {
   #pings = new Map<bigint, number>();
   #nonce = 0n;
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
+  /** When the timer of that name acknowledges what is shown. */
+  #acknowledgeAt = 0;
 
   constructor(world: World, screen: Screen, target: Target, mode: Mode) {
     [this.#world, this.#screen, this.#target, this.#mode] = [world, screen, target, mode];
@@ -264,8 +266,17 @@ export class Connection {
     if (fresh.length === 0) return;
     this.#screen.write(fresh, () => {
       if (this.output.show(after)) this.#acknowledge();
-      else if (!this.#timers.has("ack")) this.#after("ack", ACK_WITHIN_MS, () => this.#acknowledge());
+      else this.#acknowledgeWithin(this.output.acknowledgeWithinMs);
     });
+  }
+
+  /** Acknowledges after a time at the latest; an earlier time that was set stays. */
+  #acknowledgeWithin(ms: number): void {
+    const at = performance.now() + ms;
+    if (this.#timers.has("ack") && this.#acknowledgeAt <= at) return;
+    this.#acknowledgeAt = at;
+    this.#stop("ack");
+    this.#after("ack", ms, () => this.#acknowledge());
   }
 
   #acknowledge(): void {

@@ -25,3 +25,15 @@ test("what is shown is acknowledged once, and at once when it is much", () => {
   expect(output.acknowledge()).toBeNull();
   expect(output.show(10 + ACK_EVERY_BYTES)).toBe(true);
 });
+
+test("the echo of a key may wait longer for its acknowledgement than bulk", () => {
+  const output = new OutputCount();
+  output.begin(0);
+  output.show(1);
+  expect(output.acknowledgeWithinMs).toBe(1000);
+  output.show(5000);
+  expect(output.acknowledgeWithinMs).toBe(100);
+  output.acknowledge();
+  output.show(5001);
+  expect(output.acknowledgeWithinMs).toBe(1000);
+});

@@ -1,7 +1,10 @@
 // Output is numbered by bytes of the session. A viewer says what it has shown, so that the gateway slows down with it.
 
 export const ACK_EVERY_BYTES = 128 * 1024;
-export const ACK_WITHIN_MS = 100;
+const ACK_BULK_WITHIN_MS = 100;
+/** A few bytes, as the echo of keys, hold up nothing until they are acknowledged. */
+const ACK_FEW_WITHIN_MS = 1000;
+const FEW_BYTES = 4 * 1024;
 
 /** A gap in the numbered output: bytes are missing, and only a new connection brings them. */
 export class OutputGap extends Error {}
@@ -34,6 +37,11 @@ export class OutputCount {
   show(position: number): boolean {
     this.#shown = Math.max(this.#shown, position);
     return this.#shown - this.#acknowledged >= ACK_EVERY_BYTES;
+  }
+
+  /** How long what is shown may wait for its acknowledgement. */
+  get acknowledgeWithinMs(): number {
+    return this.#shown - this.#acknowledged < FEW_BYTES ? ACK_FEW_WITHIN_MS : ACK_BULK_WITHIN_MS;
   }
 
   /** The position to acknowledge now, or null when that was done. */

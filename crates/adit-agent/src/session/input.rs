@@ -21,6 +21,8 @@ struct WriterState {
     taken: u64,
     /// Everything before it is in the shell's hands.
     written: u64,
+    /// Everything before it was said to be.
+    acked: u64,
     ack_is_due: bool,
     rewind: Rewind,
     ended: bool,
@@ -125,11 +127,18 @@ impl Input {
         }
     }
 
-    /// What to tell a writer next, an acknowledgement or a rewind.
-    pub(super) fn next_answer(&mut self) -> Option<Answer> {
+    /// Whether the acknowledgement of a few bytes is due, which may wait for the answer of the shell and leave with it.
+    pub(super) fn few_are_due(&self) -> bool {
+        self.writers.iter().any(|writer| writer.ack_is_due && writer.is_few())
+    }
+
+    /// What to tell a writer next, an acknowledgement or a rewind; of a few bytes not yet, if that may wait.
+    pub(super) fn next_answer(&mut self, few_may_wait: bool) -> Option<Answer> {
         let room = self.waiting_bytes <= WAITING_BYTES / 2;
         self.writers.iter_mut().find_map(|writer| {
-            if std::mem::take(&mut writer.ack_is_due) {
+            if writer.ack_is_due && !(few_may_wait && writer.is_few()) {
+                writer.ack_is_due = false;
+                writer.acked = writer.written;
                 return Some(Answer::Ack(InputAck {
                     writer: writer.id.clone(),
                     position: writer.written,
@@ -159,16 +168,22 @@ impl Input {
         for writer in &mut self.writers {
             writer.rewind = Rewind::None;
             writer.ack_is_due = false;
+            writer.acked = writer.written;
         }
     }
 }
 
 impl WriterState {
+    fn is_few(&self) -> bool {
+        self.written - self.acked < FEW
+    }
+
     fn new(id: Bytes, position: u64) -> Self {
         Self {
             id,
             taken: position,
             written: position,
+            acked: position,
             ack_is_due: false,
             rewind: Rewind::None,
             ended: false,
@@ -185,12 +200,14 @@ pub(super) enum Answer {
 
 /// What a viewer may have in flight (256 KiB); a second writer's is sent again when there is room.
 const WAITING_BYTES: usize = 256 << 10;
+/// Fewer bytes than this are a few: keys, not a paste.
+const FEW: u64 = 1024;
 /// People who type in one session, with those who came back under a new name; the idle ones are forgotten first.
 const WRITERS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Input, Taken, WAITING_BYTES};
+    use super::{Answer, Input, InputAck, Taken, WAITING_BYTES};
     use bytes::Bytes;
 
     const ANN: Bytes = Bytes::from_static(b"ann");
@@ -212,7 +229,23 @@ mod tests {
     }
 
     fn answers(input: &mut Input) -> Vec<Answer> {
-        std::iter::from_fn(|| input.next_answer()).collect()
+        std::iter::from_fn(|| input.next_answer(false)).collect()
+    }
+
+    #[test]
+    fn the_acknowledgement_of_a_key_may_wait_and_that_of_a_paste_may_not() {
+        let mut input = input_of(&ANN);
+        input.take(0, &Bytes::from_static(b"x"));
+        write_all(&mut input);
+        assert!(input.few_are_due());
+        assert_eq!(input.next_answer(true), None);
+        let ack = |position| Some(Answer::Ack(InputAck { writer: ANN, position }));
+        assert_eq!(input.next_answer(false), ack(1));
+        assert!(!input.few_are_due());
+        input.take(1, &Bytes::from(vec![b'y'; 2000]));
+        write_all(&mut input);
+        assert!(!input.few_are_due());
+        assert_eq!(input.next_answer(true), ack(2001));
     }
 
     // N1

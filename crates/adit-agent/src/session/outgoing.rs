@@ -12,6 +12,8 @@ use adit_wire::agent::v1::{
 use adit_wire::frame::MAX_OUTPUT;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How far the gateway is.
 #[derive(Debug)]
@@ -236,12 +238,34 @@ impl Session {
         Ok(())
     }
 
+    /// Lets the acknowledgement of a key leave with the shell's answer to it, one message to the socket instead of two, or after a moment.
+    fn few_may_wait(&mut self) -> bool {
+        if !self.input.few_are_due() {
+            return false;
+        }
+        let nothing_follows = self.outgoing.sent == Some(self.ring.end());
+        let now = Instant::now();
+        let wait = match self.ack_by {
+            None => now + ACK_WITHIN,
+            Some(by) => by,
+        };
+        let may_wait = nothing_follows && self.phase == Phase::Running && now < wait;
+        let ack_by = may_wait.then_some(wait);
+        if self.ack_by != ack_by {
+            self.ack_by = ack_by;
+            self.reset_timer();
+        }
+        may_wait
+    }
+
     /// Turns what has happened into messages: acknowledged input, and the end after the last output.
     fn gather_answers(&mut self) {
         if self.outgoing.sent.is_none() {
+            self.ack_by = None;
             return;
         }
-        while let Some(answer) = self.input.next_answer() {
+        let few_may_wait = self.few_may_wait();
+        while let Some(answer) = self.input.next_answer(few_may_wait) {
             self.outgoing.answer(match answer {
                 Answer::Ack(ack) => Message::InputAck(ack),
                 Answer::Rewind(rewind) => Message::InputRewind(rewind),
@@ -299,6 +323,8 @@ pub(crate) fn exited_message(exit: Exit, code: Option<Code>, output_position: u6
     Exited { status, signal, output_position, code }
 }
 
+/// How long a shell may take to answer a key before the key is acknowledged without it.
+const ACK_WITHIN: Duration = Duration::from_millis(10);
 /// Answers and joining viewers at a time; more than a session has people.
 const ANSWERS_MAX: usize = 256;
 /// Output that waits for the link before the shell does: two frames, so that one is read while one is written.

@@ -172,9 +172,12 @@ impl Session {
         })
     }
 
-    /// Writes waiting input to the shell.
+    /// Writes waiting input to the shell, and tells the gateway when the terminal begins or stops to show what is typed, before the input's
+    /// acknowledgement.
     pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) {
         while let Some(bytes) = self.input.next() {
+            // Before it is written: the program that reads it may change the terminal at once.
+            let echo = self.shell.echoes();
             let written = match bytes {
                 Some(bytes) => match self.shell.poll_write(cx, &bytes) {
                     Poll::Pending => return,
@@ -187,15 +190,9 @@ impl Session {
                     Poll::Ready(()) => 0,
                 },
             };
-            self.note_echo();
+            self.outgoing.note_echo(echo);
             self.input.written(written);
         }
-    }
-
-    /// Tells the gateway when the terminal begins or stops to show what is typed; before the input's acknowledgement.
-    fn note_echo(&mut self) {
-        let echo = self.shell.echoes();
-        self.outgoing.note_echo(echo);
     }
 }
 
