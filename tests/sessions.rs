@@ -9,6 +9,7 @@ mod input;
 mod json;
 mod limits;
 mod machine;
+mod panics;
 mod proof;
 mod raw;
 mod starved;

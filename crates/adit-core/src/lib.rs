@@ -18,6 +18,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 pub mod access;
 pub mod audit;
 pub mod bus;
+pub mod failpoint;
 pub mod hub;
 pub mod keys;
 pub mod machine;

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 
 use adit_core::session::outbox::ToViewer;
 use adit_core::session::viewer::FromViewer;
@@ -20,14 +21,14 @@ use adit_wire::terminal::v1::state::Kind as StateKind;
 use axum::extract::ws::Message;
 use axum::http::HeaderMap;
 use bytes::Bytes;
-use futures_util::SinkExt as _;
+use futures_util::{FutureExt as _, SinkExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::ticket::read_capabilities;
 use crate::app::App;
 use crate::auth;
-use crate::websocket::{Closing, In, Incoming, Out, next};
+use crate::websocket::{Closing, In, Incoming, Out, failed, next};
 
 /// The credential that came with the upgrade.
 #[derive(Debug)]
@@ -90,9 +91,9 @@ pub(crate) async fn serve(
     });
     say(out, &token).await?;
     let control = admission.seat.control.clone();
-    let served = relay(out, incoming, admission).await;
+    let served = AssertUnwindSafe(relay(out, incoming, admission)).catch_unwind().await;
     control.send(FromViewer::Gone).await;
-    served
+    served.unwrap_or_else(|_| Err(failed()))
 }
 
 async fn open(

@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adit_core::Refusal;
 use adit_core::session::outbox::ToViewer;
 use adit_core::session::viewer::{FromViewer, Seat};
 use adit_core::session::{Admission, Hand};
+use adit_core::{Refusal, failpoint};
 use adit_domain::{Code, EndReason};
 use adit_link::lanes;
 use adit_session::TokenBucket;
@@ -22,14 +23,14 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use pb::from_gateway::Message as ToViewerMessage;
 use pb::from_viewer::Message as FromViewerMessage;
 use prost::Message as _;
 
 use crate::app::App;
 use crate::listen::Peer;
-use crate::websocket::{Closing, In, Incoming, Out, capped, finish, next, pump};
+use crate::websocket::{Closing, In, Incoming, Out, capped, failed, finish, next, pump};
 use crate::{guard, json_terminal};
 
 /// The subprotocol of the binary form.
@@ -113,9 +114,10 @@ async fn binary(
         bucket: TokenBucket::new(MESSAGES, MESSAGES, Instant::now()),
         closing: None,
     };
-    let served = viewer.run(out, incoming).await;
-    viewer.seat.control.send(FromViewer::Gone).await;
-    served
+    let control = viewer.seat.control.clone();
+    let served = AssertUnwindSafe(viewer.run(out, incoming)).catch_unwind().await;
+    control.send(FromViewer::Gone).await;
+    served.unwrap_or_else(|_| Err(failed()))
 }
 
 fn read_redeem(first: Bytes) -> Result<pb::Redeem, Closing> {
@@ -215,10 +217,13 @@ impl Viewer {
 
     async fn on_frame(&mut self, frame: Frame) -> Result<(), Closing> {
         let stays = match frame {
-            Frame::Data(data) if data.kind == Kind::Input => match &self.seat.input {
-                Some(input) => input.type_bytes(data.position, data.bytes).await,
-                None => self.forbid(),
-            },
+            Frame::Data(data) if data.kind == Kind::Input => {
+                failpoint::pass("viewer", &data.bytes);
+                match &self.seat.input {
+                    Some(input) => input.type_bytes(data.position, data.bytes).await,
+                    None => self.forbid(),
+                }
+            }
             Frame::Data(_) => return Err(Closing::Invalid),
             Frame::Control(bytes) => {
                 let message = pb::FromViewer::decode(bytes).map_err(|_| Closing::Invalid)?;

@@ -16,6 +16,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, StreamExt as _};
+use metrics::counter;
 use tokio_tungstenite::tungstenite;
 
 /// How long a close may take: to be written, and to be answered.
@@ -71,6 +72,8 @@ pub(crate) enum Closing {
     Invalid,
     /// A text that is not UTF-8.
     NotText,
+    /// We failed at it.
+    Failed,
     /// The viewer asked for it.
     Asked,
     /// The viewer is not there any more.
@@ -103,6 +106,12 @@ impl From<axum::Error> for Closing {
     }
 }
 
+/// Notes that what served a viewer panicked; the session goes on, and the viewer may come back.
+pub(crate) fn failed() -> Closing {
+    counter!("adit_task_panics_total").increment(1);
+    Closing::Failed
+}
+
 /// Ends a connection as its last message asks for.
 pub(crate) async fn finish(out: &mut Out, incoming: &mut In, closing: Closing) {
     let (code, reason) = match closing {
@@ -116,6 +125,7 @@ pub(crate) async fn finish(out: &mut Out, incoming: &mut In, closing: Closing) {
         Closing::TooLarge => (1009, Code::FrameTooLarge),
         Closing::Invalid => (1002, Code::FrameInvalid),
         Closing::NotText => (1007, Code::FrameInvalid),
+        Closing::Failed => (1011, Code::Internal),
     };
     let last = Message::Close(Some(CloseFrame { code, reason: reason.as_str().into() }));
     let closed = async {

@@ -88,6 +88,14 @@ impl TestGateway {
         Self::run(up, folder, Canary::default())
     }
 
+    /// Starts with a part of a session that panics at the word `fail-here`: `viewer`, `relay` or `recorder`.
+    pub fn start_failing(part: &str) -> Self {
+        let folder = folder_with("");
+        let mut up = command(&folder);
+        up.env("ADIT_FAILPOINT", part).stderr(File::create(log_of(&folder)).unwrap());
+        Self::run(up, folder, Canary::default())
+    }
+
     fn start_in(folder: TempDir, canary: Canary) -> Self {
         let log = File::options().create(true).append(true).open(log_of(&folder)).unwrap();
         let mut up = command(&folder);

@@ -27,7 +27,7 @@ use super::tape::Tape;
 use super::viewer::{Arrival, ControlHandle, FromViewer, Seat, ViewerId};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
-use crate::{BoxSocket, Gateway};
+use crate::{BoxSocket, Gateway, failpoint};
 
 /// How many messages of its viewers may wait for a session's task; a socket that sends more is read later.
 const FROM_VIEWERS: usize = 64;
@@ -258,6 +258,9 @@ impl Driver {
     fn on_viewer(&mut self, viewer: ViewerId, what: FromViewer) {
         let now = Instant::now();
         let (attended, detaches) = (self.relay.is_attended(), matches!(what, FromViewer::Detach));
+        if let FromViewer::Input { bytes, .. } = &what {
+            failpoint::pass("relay", bytes);
+        }
         let refused = self.relay.refused;
         self.relay.on_viewer(viewer, what, self.gateway.clock.now(), now);
         if self.relay.refused != refused {

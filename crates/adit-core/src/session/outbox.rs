@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use adit_domain::EndReason;
+use adit_domain::{Code, EndReason};
 use adit_wire::frame::Kind;
+use adit_wire::terminal::v1::Ended;
 use adit_wire::terminal::v1::from_gateway::Message;
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -76,6 +77,22 @@ impl Outbox {
     /// Drops the output that was not yet taken: a snapshot takes its place.
     pub fn drop_data(&self) {
         self.0.lock().items.retain(|item| !matches!(item, ToViewer::Data { .. }));
+    }
+}
+
+impl Drop for Outbox {
+    /// Tells a viewer of the end that a session's task could not tell it, because it panicked.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = EndReason::Because(Code::SessionFailed);
+            let ended = Ended {
+                code: reason.code().as_str().to_owned(),
+                sentence: reason.to_string(),
+                ..Ended::default()
+            };
+            self.put(ToViewer::Control(Box::new(Message::Ended(ended))));
+            self.put(ToViewer::Close(reason));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -22,6 +23,7 @@ use metrics::counter;
 use tracing::warn;
 
 use super::tape::{Item, Shared, Tape, Waiting};
+use crate::failpoint;
 
 /// What a finished recording came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,11 +224,14 @@ struct Worker {
     sync: Duration,
 }
 
+/// How a recording ends, and who waits for it.
+type Ending = (End, tokio::sync::oneshot::Sender<Finished>);
+
 /// One session's part of a round.
 struct Turn {
     shared: Arc<Shared>,
     until: u64,
-    end: Option<(End, tokio::sync::oneshot::Sender<Finished>)>,
+    end: Option<Ending>,
     written: io::Result<()>,
 }
 
@@ -276,23 +281,28 @@ impl Worker {
     }
 
     fn write(&mut self, shared: Arc<Shared>) -> Option<Turn> {
-        let waiting = std::mem::take(&mut *shared.lock());
+        let mut waiting = std::mem::take(&mut *shared.lock());
         let reel = self.reels.get_mut(&shared.session)?;
         let mut writer = reel.writer.take()?;
-        let mut end = None;
-        for (at_ms, item) in waiting.items {
-            if let Item::End { end: how, done } = item {
-                end = Some((how, done));
-            } else {
-                feed(&mut writer, at_ms, item);
-            }
-        }
-        let from = writer.tail().bytes;
-        let mut bytes = Vec::new();
-        writer.cut(&mut self.packer, &mut bytes);
-        let written = reel.file.write_all_at(&bytes, from);
-        counter!("adit_recording_bytes_total").increment(bytes.len() as u64);
-        let until = writer.position();
+        let end = take_end(&mut waiting.items);
+        let until = until_of(&waiting.items).max(writer.position());
+        let packer = &mut self.packer;
+        // One session's failure must not be that of all recordings.
+        let tried = catch_unwind(AssertUnwindSafe(|| {
+            waiting.items.into_iter().for_each(|(at_ms, item)| feed(&mut writer, at_ms, item));
+            let mut bytes = Vec::new();
+            let from = writer.tail().bytes;
+            writer.cut(packer, &mut bytes);
+            counter!("adit_recording_bytes_total").increment(bytes.len() as u64);
+            (reel.file.write_all_at(&bytes, from), writer)
+        }));
+        let (written, writer) = tried.unwrap_or_else(|_| {
+            counter!("adit_task_panics_total").increment(1);
+            (
+                Err(io::Error::other("the recorder failed at it")),
+                Writer::resume(reel.durable.clone()),
+            )
+        });
         reel.writer = Some(writer);
         Some(Turn { shared, until, end, written })
     }
@@ -376,9 +386,30 @@ fn give_way() {
     }
 }
 
+/// Takes the end out of what happened.
+fn take_end(items: &mut Vec<(u64, Item)>) -> Option<Ending> {
+    let (_, item) = items.pop_if(|(_, item)| matches!(item, Item::End { .. }))?;
+    match item {
+        Item::End { end, done } => Some((end, done)),
+        _ => None,
+    }
+}
+
+/// Where output is after what happened.
+fn until_of(items: &[(u64, Item)]) -> u64 {
+    let until = |item: &Item| match item {
+        Item::Output { position, bytes } | Item::Stderr { position, bytes } => {
+            position + bytes.len() as u64
+        }
+        _ => 0,
+    };
+    items.iter().map(|(_, item)| until(item)).max().unwrap_or(0)
+}
+
 fn feed(writer: &mut Writer, at_ms: u64, item: Item) {
     match item {
         Item::Output { position, bytes } => {
+            failpoint::pass("recorder", &bytes);
             writer.output(at_ms, position, &bytes);
         }
         Item::Stderr { position, bytes } => {
