@@ -308,8 +308,15 @@ async fn a_gateway_whose_clock_is_set_forward_and_back_keeps_its_sessions() {
         json(&issued)["expiresAt"].as_str().unwrap()[11..13].to_owned()
     };
     let mut hours = vec![hour("+0")];
-    for clock in ["+3600", "-3600"] {
+    for (clock, way) in [("+3600", "forward"), ("-3600", "back")] {
         hours.push(hour(clock));
+        let told = async || {
+            let arguments = ["audit", "search", "--json", "--event", "clock.jump"];
+            let found = json(&run(counting.hosts.adit(&counting.token).args(arguments)));
+            let events = found["items"].as_array().unwrap();
+            events.iter().any(|event| event["details"]["way"] == way).then_some(())
+        };
+        adit_testkit::eventually("the jump of the clock in the audit log", told).await;
         // A warrant of 61 seconds is renewed each second, so the session has been decided again a few times by then.
         let before = counting.output().lines().count();
         let later = async || (counting.output().lines().count() > before + 40_000).then_some(());
