@@ -132,12 +132,16 @@ async fn the_login_shell_has_job_control() {
     let mut shell = spawner().spawn(&wanted).await.expect("it starts");
     write(&mut shell, "PS1=; echo re''ady\n").await;
     read_until(&mut shell, "ready\r\n").await;
-    write(&mut shell, "sh -c 'echo s''tarted; exec sleep 1000'\n").await;
+    // What is typed is shown too, so its words are written apart.
+    let script =
+        "trap \"echo con\\\"\\\"tinued\" CONT; echo star\"\"ted; while :; do sleep 0.1; done";
+    write(&mut shell, &format!("sh -c \'{script}\'\n")).await;
     read_until(&mut shell, "started").await;
     write(&mut shell, "\x1a").await;
     read_until(&mut shell, "Stopped").await;
     write(&mut shell, "fg\n").await;
-    read_until(&mut shell, "sleep 1000").await;
+    // The shell tells its name before it is in the foreground.
+    read_until(&mut shell, "continued").await;
     write(&mut shell, "\x03").await;
     write(&mut shell, "echo bac''k; exit 5\n").await;
     read_until(&mut shell, "back").await;
