@@ -115,6 +115,25 @@ async fn an_idle_session_ends() {
 }
 
 #[tokio::test]
+async fn a_session_that_nobody_may_type_into_lives_while_it_is_watched() {
+    // TERM-5
+    let gateway = TestGateway::start_with("[session]\ngrace_seconds = 1\n");
+    let script = "i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.1; done";
+    let wish = json!({
+        "machine": gateway.machine,
+        "command": ["sh", "-c", script],
+        "capabilities": ["terminal:spawn", "terminal:view"],
+    });
+    let ticket = gateway.ticket(&gateway.admin, wish).await;
+    let mut watcher = TestViewer::admitted(gateway.redeem(&ticket, None).await.unwrap()).await;
+    // Twice the grace, at the least.
+    watcher.until_text("tick 20\n").await;
+    let session = watcher.session();
+    watcher.detach().await;
+    gateway.session_when(&session, |s| s["viewers"].as_array().unwrap().is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_session_that_nobody_comes_back_to_ends_after_the_grace() {
     // TERM-5, SES-15
     let gateway = TestGateway::start_with("[session]\ngrace_seconds = 2\n");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adit_domain::session::{Event as LifeEvent, Life, State};
-use adit_domain::{Code, EndReason};
+use adit_domain::{Capability, Code, EndReason};
 use adit_link::connection::{Connection, Event, LinkError};
 use adit_session::TokenBucket;
 use adit_store::{Session, SessionBytes};
@@ -255,9 +255,15 @@ impl Driver {
         std::ops::ControlFlow::Break(())
     }
 
+    /// Tells whether somebody is here for whom the session goes on: who may type, or where nobody may, who watches.
+    fn is_attended(&self) -> bool {
+        let typed_into = self.session.capabilities.has(Capability::TerminalInput);
+        self.relay.is_attended() || (!typed_into && self.relay.viewers().next().is_some())
+    }
+
     fn on_viewer(&mut self, viewer: ViewerId, what: FromViewer) {
         let now = Instant::now();
-        let (attended, detaches) = (self.relay.is_attended(), matches!(what, FromViewer::Detach));
+        let (attended, detaches) = (self.is_attended(), matches!(what, FromViewer::Detach));
         if let FromViewer::Input { bytes, .. } = &what {
             failpoint::pass("relay", bytes);
         }
@@ -266,7 +272,7 @@ impl Driver {
         if self.relay.refused != refused {
             self.note_rate_limit();
         }
-        if attended && !self.relay.is_attended() {
+        if attended && !self.is_attended() {
             self.due.viewer = (!detaches).then(|| now + self.gateway.settings.grace);
         }
     }
@@ -288,7 +294,7 @@ impl Driver {
                 if reply.send((seat, writer.0, input)).is_err() {
                     self.relay.leave(viewer);
                 }
-                if self.relay.is_attended() {
+                if self.is_attended() {
                     self.due.viewer = None;
                 }
             }
@@ -541,7 +547,7 @@ impl Driver {
         if let Some(code) = verdict.owner {
             return self.end(EndReason::Because(code));
         }
-        let attended = self.relay.is_attended();
+        let attended = self.is_attended();
         for (viewer, code) in &verdict.viewers {
             self.relay.dismiss(*viewer, &EndReason::Because(*code));
             let event = self
@@ -558,7 +564,7 @@ impl Driver {
                 .denied(*code);
             self.spawn_note(event);
         }
-        if attended && !self.relay.is_attended() {
+        if attended && !self.is_attended() {
             self.due.viewer = Some(Instant::now() + self.gateway.settings.grace);
         }
     }
