@@ -54,6 +54,30 @@ test("the shell knows the window's size, and follows it", async () => {
   await window.shows(`now ${rows} `);
 });
 
+// DESK-3
+test("a sign-out in another tab ends the terminal here, says so, and leaves the shell for the next sign-in", async () => {
+  const window = await signedIn();
+  await window.connect();
+  await window.run("KEPT=still' here'; clear; echo rea''dy");
+  await window.shows("ready");
+  const session = await window.session();
+  const other = await window.page.context().newPage();
+  await other.goto(`${adit.url}/ui/machines`);
+  await other.evaluate(() =>
+    fetch("/api/v1/sign-out", { method: "POST", headers: { "content-type": "application/json" }, body: "{}" }),
+  );
+  const ending = window.page.locator(".ending");
+  await ending.getByRole("heading", { name: "Signed out" }).waitFor();
+  assert.equal(await ending.getByRole("button", { name: "Again" }).count(), 0);
+  await ending.getByRole("link", { name: "Sign in" }).click();
+  await window.page.getByRole("heading", { name: /Sign in/ }).waitFor();
+  const again = await signedIn();
+  await again.open(`/terminal/${session}`);
+  await again.live();
+  await again.run("echo $KEPT");
+  await again.shows("still here");
+});
+
 // TERM-5, BEY-9
 test("a reload comes back to the same shell and the same screen", async () => {
   const window = await signedIn();

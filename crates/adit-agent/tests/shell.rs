@@ -55,6 +55,12 @@ async fn read_rest(shell: &mut Shell) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The process group that gets what is typed.
+fn foreground(shell: &Shell) -> rustix::process::Pid {
+    let Stream::Terminal(pty) = &shell.stream else { panic!("no terminal") };
+    rustix::termios::tcgetpgrp(pty).expect("a shell is on the terminal")
+}
+
 async fn write(shell: &mut Shell, text: &str) {
     let Stream::Terminal(pty) = &mut shell.stream else { panic!("no terminal") };
     pty.write_all(text.as_bytes()).await.expect("the terminal is open");
@@ -132,16 +138,20 @@ async fn the_login_shell_has_job_control() {
     let mut shell = spawner().spawn(&wanted).await.expect("it starts");
     write(&mut shell, "PS1=; echo re''ady\n").await;
     read_until(&mut shell, "ready\r\n").await;
-    // What is typed is shown too, so its words are written apart.
-    let script =
-        "trap \"echo con\\\"\\\"tinued\" CONT; echo star\"\"ted; while :; do sleep 0.1; done";
-    write(&mut shell, &format!("sh -c \'{script}\'\n")).await;
+    let at_prompt = foreground(&shell);
+    write(&mut shell, "sh -c 'echo s''tarted; exec sleep 1000'\n").await;
     read_until(&mut shell, "started").await;
     write(&mut shell, "\x1a").await;
     read_until(&mut shell, "Stopped").await;
     write(&mut shell, "fg\n").await;
-    // The shell tells its name before it is in the foreground.
-    read_until(&mut shell, "continued").await;
+    read_until(&mut shell, "sleep 1000").await;
+    // The shell says so before it is so.
+    let in_front = async {
+        while foreground(&shell) == at_prompt {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, in_front).await.expect("the command is in the foreground again");
     write(&mut shell, "\x03").await;
     write(&mut shell, "echo bac''k; exit 5\n").await;
     read_until(&mut shell, "back").await;
