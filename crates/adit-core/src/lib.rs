@@ -84,6 +84,7 @@ pub struct Gateway {
     pub(crate) me: Weak<Gateway>,
     /// Recordings that were finished since the last checkpoint.
     pub(crate) finished: Mutex<BTreeMap<SessionId, Digest>>,
+    pub(crate) anchored: Mutex<Option<audit::anchor::Anchored>>,
     epoch: AtomicU64,
 }
 
@@ -158,6 +159,7 @@ impl Gateway {
             writer_key,
             me: Weak::clone(me),
             finished: Mutex::default(),
+            anchored: Mutex::default(),
             epoch: AtomicU64::new(u64::try_from(epoch).unwrap_or(0)),
         });
         gateway.take_up_sessions().await?;

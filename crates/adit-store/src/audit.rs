@@ -178,6 +178,16 @@ impl Store {
         rows.into_iter().map(|mut row| read_checkpoint(&mut row)).collect()
     }
 
+    /// Finds the number of the newest checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn find_last_checkpoint_number(&self) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT number FROM audit_checkpoints ORDER BY number DESC LIMIT 1";
+        let row = self.reads().row(Scope::System, sql, args![]).await?;
+        row.map(|mut row| row.count()).transpose()
+    }
+
     /// Finds the newest checkpoint.
     ///
     /// # Errors

@@ -42,11 +42,9 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] when the database does not answer.
     pub async fn checkpoint(&self) -> Result<(), Refusal> {
-        let last = self.store.find_last_checkpoint().await?;
-        let (number, previous) = match &last {
-            None => (1, Digest::ZERO),
-            Some(last) => (last.number + 1, hash_of(last)?),
-        };
+        let last = self.last_anchored().await?;
+        let (number, previous) =
+            last.as_ref().map_or((1, Digest::ZERO), |last| (last.number + 1, last.hash));
         let heads: BTreeMap<_, _> = self
             .store
             .list_chains()
@@ -54,13 +52,20 @@ impl Gateway {
             .into_iter()
             .map(|head| (head.gateway, head.chain))
             .collect();
-        if last.as_ref().is_some_and(|last| names_heads(last, &heads)) {
+        if last.is_some_and(|last| last.heads == heads) {
             return Ok(());
         }
         let recordings = std::mem::take(&mut *self.finished());
         let at = self.clock.now();
-        let checkpoint = Checkpoint { number, at, previous, heads, recordings: recordings.clone() };
+        let checkpoint = Checkpoint {
+            number,
+            at,
+            previous,
+            heads: heads.clone(),
+            recordings: recordings.clone(),
+        };
         let signed = checkpoint.sign(&self.keys.audit);
+        let anchored = Anchored { number, hash: signed.hash(), heads };
         let new = NewCheckpoint {
             id: self.ids.uuid(),
             at,
@@ -71,7 +76,23 @@ impl Gateway {
             self.finished().extend(recordings);
             return Err(error.into());
         }
+        *self.anchored() = Some(anchored);
         Ok(())
+    }
+
+    /// Gives what the last checkpoint anchored: of this process's own from memory, because one holds the hashes of a minute's recordings, thousands
+    /// where sessions come and go.
+    async fn last_anchored(&self) -> Result<Option<Anchored>, Refusal> {
+        let number = self.store.find_last_checkpoint_number().await?;
+        let known = self.anchored().clone().filter(|known| Some(known.number) == number);
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.store.find_last_checkpoint().await?.as_ref().map(Anchored::read).transpose()
+    }
+
+    fn anchored(&self) -> MutexGuard<'_, Option<Anchored>> {
+        self.anchored.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn finished(&self) -> MutexGuard<'_, BTreeMap<SessionId, Digest>> {
@@ -79,15 +100,21 @@ impl Gateway {
     }
 }
 
-fn names_heads(last: &adit_store::Checkpoint, heads: &BTreeMap<GatewayId, Chain>) -> bool {
-    signed_of(last)
-        .ok()
-        .and_then(|signed| Checkpoint::decode(&signed.line).ok())
-        .is_some_and(|named| named.heads == *heads)
+/// What a checkpoint anchored.
+#[derive(Clone, Debug)]
+pub(crate) struct Anchored {
+    number: u64,
+    hash: Digest,
+    heads: BTreeMap<GatewayId, Chain>,
 }
 
-fn hash_of(stored: &adit_store::Checkpoint) -> Result<Digest, Refusal> {
-    Ok(signed_of(stored)?.hash())
+impl Anchored {
+    fn read(stored: &adit_store::Checkpoint) -> Result<Self, Refusal> {
+        let signed = signed_of(stored)?;
+        // One that cannot be read names no head: the next one does.
+        let heads = Checkpoint::decode(&signed.line).map(|named| named.heads).unwrap_or_default();
+        Ok(Self { number: stored.number, hash: signed.hash(), heads })
+    }
 }
 
 /// Reads a stored checkpoint.
