@@ -21,7 +21,7 @@ use crate::terminal::{Terminal, wait_readable};
 
 /// What a viewer shows before it acknowledges: half of the 128 KiB that the protocol allows.
 const ACK_BYTES: u64 = 64 * 1024;
-/// The longest that shown bytes go unacknowledged: half of what the protocol allows.
+/// The longest that shown bytes go unacknowledged, as the protocol allows.
 const ACK_TIME: Duration = Duration::from_millis(100);
 /// The same for a few bytes.
 const ACK_FEW_TIME: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! Notices when the system's clock is set: what was given an end by it ends sooner or later than was meant, and who reads the audit log
-//! must be able to tell.
+//! Notices when the system's clock jumps, because it was set or the machine slept: what was given an end by it ends sooner or later than
+//! was meant, and who reads the audit log must be able to tell.
 
 use std::time::Duration;
 
@@ -34,8 +34,10 @@ impl Gateway {
             }
             let (way, by) = if forward > back { ("forward", forward) } else { ("back", back) };
             let seconds = by.as_secs();
-            tracing::warn!(seconds, way, "the clock was set");
-            let sentence = format!("The gateway's clock was set {way} by {seconds} seconds");
+            tracing::warn!(seconds, way, "the clock jumped");
+            let sentence = format!(
+                "The gateway's clock jumped {way} by {seconds} seconds: it was set, or the machine slept"
+            );
             let event = self.event("clock.jump", &Actor::gateway(self), sentence);
             self.note(event.with("way", json!(way)).with("seconds", json!(seconds))).await;
         }

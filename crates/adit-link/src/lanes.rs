@@ -47,7 +47,10 @@ pub fn open(quiet: &Runtime, threads: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a task that may change lanes. Dropping this ends it; a panic of it ends this.
+/// Runs a task that may change lanes. Dropping this ends it.
+///
+/// # Panics
+/// When the task did.
 pub fn changing(
     task: impl Future<Output = ()> + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {
@@ -57,8 +60,7 @@ pub fn changing(
         let Some(lanes) = LANES.get() else { return task.await };
         let (wanted, ended) = oneshot::channel();
         lanes.ride(Lane::Quiet, task, wanted);
-        // Only the end counts: a sender that is dropped says it too.
-        let _ = ended.await;
+        assert!(ended.await.is_ok(), "the task on the lanes panicked");
     }
 }
 
@@ -89,7 +91,14 @@ impl Future for Rider {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some((task, wanted)) = &mut self.task else { return Poll::Ready(()) };
         let began = Instant::now();
-        if wanted.poll_closed(cx).is_ready() || task.as_mut().poll(cx).is_ready() {
+        if wanted.poll_closed(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if task.as_mut().poll(cx).is_ready() {
+            if let Some((_, wanted)) = self.task.take() {
+                // Who waited may have gone just now.
+                let _ = wanted.send(());
+            }
             return Poll::Ready(());
         }
         let Some(lane) = self.load.judge(began, Instant::now()) else { return Poll::Pending };
@@ -203,6 +212,19 @@ mod tests {
         let seen = seen.recv().expect("the task has ended");
         assert_eq!(seen.last().map(String::as_str), Some("flood"), "{seen:?}");
         echo.join().expect("the echo has ended");
+    }
+
+    #[test]
+    fn who_waits_for_a_task_hears_its_panic() {
+        let quiet =
+            Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        open(&quiet, 1).expect("threads");
+        let ended = quiet.block_on(async {
+            let failing = tokio::spawn(changing(async { panic!("as the test asks") }));
+            let whole = tokio::spawn(changing(async {}));
+            (failing.await, whole.await)
+        });
+        assert!(ended.0.is_err_and(|error| error.is_panic()) && ended.1.is_ok());
     }
 
     #[test]

@@ -245,10 +245,7 @@ impl Session {
         }
         let nothing_follows = self.outgoing.sent == Some(self.ring.end());
         let now = Instant::now();
-        let wait = match self.ack_by {
-            None => now + ACK_WITHIN,
-            Some(by) => by,
-        };
+        let wait = self.ack_by.unwrap_or(now + ACK_WITHIN);
         let may_wait = nothing_follows && self.phase == Phase::Running && now < wait;
         let ack_by = may_wait.then_some(wait);
         if self.ack_by != ack_by {
