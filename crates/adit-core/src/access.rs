@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use adit_domain::policy::{self, Target};
-use adit_domain::{Capabilities, Capability, Code, Denial, Facts, Permit, Principal, TokenId};
+use adit_domain::policy::{self, Circumstances, Target};
+use adit_domain::{
+    Capabilities, Capability, Code, Denial, Facts, Permit, Principal, Timestamp, TokenId,
+};
 use adit_store::{Machine, Party, StoreError};
 use serde_json::json;
 
@@ -19,12 +21,26 @@ pub struct Caller {
     pub credential: TokenId,
     /// The address of the other end.
     pub address: Option<IpAddr>,
+    /// When a second factor was last shown for the credential.
+    pub second_factor_at: Option<Timestamp>,
+    /// The most that the credential opens; none for all that its principal may do.
+    pub limit: Option<Capabilities>,
 }
 
 impl Caller {
     /// Names the caller in an event.
     pub fn actor(&self) -> Actor {
         Actor::principal(&self.principal, self.address)
+    }
+
+    /// Tells policy how the caller comes.
+    pub fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            address: self.address,
+            second_factor_at: self.second_factor_at,
+            limit: self.limit,
+            since: None,
+        }
     }
 }
 
@@ -78,6 +94,15 @@ impl Gateway {
         facts.ok_or(Refusal::Code(Code::PrincipalInactive))
     }
 
+    /// Loads what a decision about a caller rests on: its principal's facts, and how it comes.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the principal is gone or the database does not answer.
+    pub async fn facts_of(&self, caller: &Caller) -> Result<Facts, Refusal> {
+        let facts = self.facts(&caller.principal).await?;
+        Ok(Facts { circumstances: caller.circumstances(), ..facts })
+    }
+
     /// Decides for a caller, and audits a refusal.
     ///
     /// # Errors
@@ -89,7 +114,7 @@ impl Gateway {
         target: Target,
         about: Option<Party>,
     ) -> Result<Permit, Refusal> {
-        let facts = self.facts(&caller.principal).await?;
+        let facts = self.facts_of(caller).await?;
         match policy::authorize(&facts, wanted, target, self.clock.now()) {
             Ok(permit) => Ok(permit),
             Err(denial) => Err(self.refuse(caller, wanted, denial, about).await),

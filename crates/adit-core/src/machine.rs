@@ -183,7 +183,7 @@ impl Gateway {
             }
         };
         let machine = found.ok_or_else(unknown)?;
-        let facts = self.facts(&caller.principal).await?;
+        let facts = self.facts_of(caller).await?;
         let may = adit_domain::policy::allowed(&facts, target_of(&machine), self.clock.now());
         if may.is_empty() { Err(unknown()) } else { Ok(machine) }
     }

@@ -104,7 +104,7 @@ impl Gateway {
         caller: &Caller,
         machine: &adit_store::Machine,
     ) -> Result<bool, Refusal> {
-        let facts = self.facts(&caller.principal).await?;
+        let facts = self.facts_of(caller).await?;
         // What a machine showed outlives it.
         let target = adit_domain::policy::Target::Machine {
             id: machine.id,

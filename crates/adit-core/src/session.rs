@@ -93,7 +93,7 @@ impl Gateway {
         let machine = tenant.find_machine(ticket.machine).await?;
         let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
         let credential = ticket.credential.unwrap_or(adit_domain::TokenId(ticket.id.0));
-        let caller = Caller { principal, credential, address };
+        let caller = Caller { principal, credential, address, second_factor_at: None, limit: None };
         let permit = match self.still_signed_in(&caller, &ticket, &machine).await {
             Ok(()) => self.permit_machine(&caller, ticket.capabilities, &machine).await,
             Err(refusal) => Err(refusal),
@@ -442,7 +442,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] when the caller is gone or the database does not answer.
     pub async fn may(&self, caller: &Caller, machine: &Machine) -> Result<Capabilities, Refusal> {
-        let facts = self.facts(&caller.principal).await?;
+        let facts = self.facts_of(caller).await?;
         Ok(policy::allowed(&facts, target_of(machine), self.clock.now()))
     }
 

@@ -187,7 +187,13 @@ impl Gateway {
         if stale {
             self.store.touch_credential(credential.id, now).await?;
         }
-        Ok(Caller { principal: credential.principal, credential: credential.id, address })
+        Ok(Caller {
+            principal: credential.principal,
+            credential: credential.id,
+            address,
+            second_factor_at: None,
+            limit: None,
+        })
     }
 
     /// Audits a credential that was shown on another plane's door.

@@ -79,6 +79,8 @@ codes! {
     AccessGrantExpired = "access.grant_expired", 403, 1008, "Your role on this target has expired. Ask for it again.";
     /// The role does not allow it.
     AccessCapabilityMissing = "access.capability_missing", 403, 1008, "Your role on this target does not allow this.";
+    /// The credential's scopes do not reach.
+    AccessScopeMissing = "access.scope_missing", 403, 1008, "This token's scopes do not allow this. Ask for a token with the scope.";
     /// A right was taken away.
     AccessRevoked = "access.revoked", 403, 1008, "The right to this session was taken away.";
     /// No such target, or none that the caller may know of.

@@ -4,6 +4,8 @@
 //! always give the same answer, and `explain` is the answer itself: a [`Permit`] names the grants that gave it, a [`Denial`] says
 //! what was missing.
 
+use std::net::IpAddr;
+
 use crate::{Capabilities, Capability, Code, GrantId, MachineId, Principal, TenantId, Timestamp};
 
 /// What a decision rests on, as the database has it now.
@@ -15,6 +17,21 @@ pub struct Facts {
     pub active: bool,
     /// Every grant that the principal holds.
     pub grants: Vec<GrantFacts>,
+    /// How the principal comes.
+    pub circumstances: Circumstances,
+}
+
+/// How a principal comes to ask: from where, with which proof, with a credential of which reach.
+#[derive(Clone, Default, Debug)]
+pub struct Circumstances {
+    /// The address of the other end of the connection.
+    pub address: Option<IpAddr>,
+    /// When a second factor was last shown for the credential.
+    pub second_factor_at: Option<Timestamp>,
+    /// The most that the credential opens, whatever its principal may do. `None`: it takes nothing away.
+    pub limit: Option<Capabilities>,
+    /// When the right was first used, for what lives on: a second factor that was fresh then is fresh enough.
+    pub since: Option<Timestamp>,
 }
 
 /// One grant, with its role's capabilities.
@@ -118,6 +135,9 @@ pub enum Denial {
     /// Grants cover the target, but they have expired.
     #[error("the grant for this target has expired")]
     GrantExpired,
+    /// The principal may, but not with this credential.
+    #[error("this credential is not good for {}", .0.as_str())]
+    ScopeMissing(Capability),
     /// Grants cover the target, but not for this.
     #[error("no role here allows {}", .0.as_str())]
     CapabilityMissing(Capability),
@@ -132,6 +152,7 @@ impl Denial {
             Self::TargetInactive => Code::TargetInactive,
             Self::NoGrant => Code::AccessNoGrant,
             Self::GrantExpired => Code::AccessGrantExpired,
+            Self::ScopeMissing(_) => Code::AccessScopeMissing,
             Self::CapabilityMissing(_) => Code::AccessCapabilityMissing,
         }
     }
@@ -148,6 +169,11 @@ pub fn authorize(
     now: Timestamp,
 ) -> Result<Permit, Denial> {
     stands(facts, target)?;
+    if let Some(limit) = facts.circumstances.limit
+        && let Some(missing) = wanted.without(limit).iter().next()
+    {
+        return Err(Denial::ScopeMissing(missing));
+    }
     let covering = || facts.grants.iter().filter(|g| covers(&g.on, target));
     let live: Vec<&GrantFacts> =
         covering().filter(|g| g.expires_at.is_none_or(|t| now < t)).collect();

@@ -29,6 +29,12 @@ const STEPS: &[Step] = steps! {
     4 "0004_records";
     5 "0005_support";
     6 "0006_ticket_credential";
+    7 "0007_policy";
+    8 "0008_sign_in";
+    9 "0009_machines";
+    10 "0010_oauth";
+    11 "0011_company";
+    12 "0012_support";
 };
 
 /// The schema's newest version.

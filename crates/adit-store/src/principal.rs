@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adit_domain::policy::{GrantFacts, Selection};
+use adit_domain::policy::{Circumstances, GrantFacts, Selection};
 use adit_domain::principal::{Principal, PrincipalKind, PrincipalName};
 use adit_domain::role::BuiltInRole;
 use adit_domain::{Capability, Facts, GrantId, MachineId, PrincipalId, TenantId, Timestamp};
@@ -191,7 +191,12 @@ impl TenantStore {
         let mut grants: BTreeMap<GrantId, GrantFacts> = BTreeMap::new();
         for mut row in rows {
             let (principal, active) = (read_principal(&mut row)?, row.flag()?);
-            facts.get_or_insert_with(|| Facts { principal, active, grants: Vec::new() });
+            facts.get_or_insert_with(|| Facts {
+                principal,
+                active,
+                grants: Vec::new(),
+                circumstances: Circumstances::default(),
+            });
             if let Some(grant) = row.maybe_uuid()? {
                 read_grant(&mut grants, GrantId(grant), &mut row)?;
             }

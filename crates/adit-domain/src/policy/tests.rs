@@ -15,7 +15,7 @@ fn machine(id: MachineId) -> Target {
 fn facts(grants: Vec<GrantFacts>) -> Facts {
     let name: PrincipalName = "user:bob".parse().unwrap();
     let principal = Principal { id: PrincipalId(Uuid::from_u128(9)), tenant: TenantId::SEED, name };
-    Facts { principal, active: true, grants }
+    Facts { principal, active: true, grants, circumstances: Circumstances::default() }
 }
 
 fn grant(role: BuiltInRole, on: Selection, expires_at: Option<Timestamp>) -> GrantFacts {
@@ -91,4 +91,15 @@ fn rights_of_several_grants_add_up() {
     let both = Capabilities::of(&[Capability::AuditRead, Capability::TerminalView]);
     assert!(authorize(&facts, both, machine(WEB), NOW).is_ok());
     assert!(authorize(&facts, both, machine(DB), NOW).is_err());
+}
+
+#[test]
+fn a_credential_opens_no_more_than_its_scopes() {
+    let mut facts = facts(vec![grant(BuiltInRole::Admin, Selection::All, None)]);
+    facts.circumstances.limit = Some(WATCH);
+    assert!(authorize(&facts, WATCH, machine(WEB), NOW).is_ok());
+    assert_eq!(
+        authorize(&facts, TYPE, machine(WEB), NOW),
+        Err(Denial::ScopeMissing(Capability::TerminalInput))
+    );
 }

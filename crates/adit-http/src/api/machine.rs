@@ -85,7 +85,7 @@ pub async fn list(
     Authenticated(caller): Authenticated,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<List<Machine>>, ApiError> {
-    let facts = app.gateway.facts(&caller.principal).await?;
+    let facts = app.gateway.facts_of(&caller).await?;
     let tenant = app.gateway.store.tenant(caller.principal.tenant);
     let found = tenant.list_machines(&page.paging()?).await?;
     let items = found.items.iter().filter_map(|machine| shown(&app, machine, &facts)).collect();
@@ -103,7 +103,7 @@ pub async fn show(
     Path(machine): Path<String>,
 ) -> Result<Json<Machine>, ApiError> {
     let machine = app.gateway.find_machine(&caller, &machine).await?;
-    let facts = app.gateway.facts(&caller.principal).await?;
+    let facts = app.gateway.facts_of(&caller).await?;
     shown(&app, &machine, &facts).map(Json).ok_or_else(|| Code::TargetUnknown.into())
 }
 

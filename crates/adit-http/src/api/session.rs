@@ -126,7 +126,7 @@ pub async fn list(
     let paging = api::paging(query.cursor.as_deref(), query.limit)?;
     let page =
         app.gateway.store.tenant(caller.principal.tenant).list_sessions(&filter, &paging).await?;
-    let facts = app.gateway.facts(&caller.principal).await?;
+    let facts = app.gateway.facts_of(&caller).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for session in &page.items {
         let may = may(&app, &caller, &facts, session).await?;
@@ -237,7 +237,7 @@ pub async fn show(
 ) -> Result<Json<Session>, ApiError> {
     let session =
         app.gateway.find_session(&caller, api::id(&session, Code::SessionUnknown)?).await?;
-    let facts = app.gateway.facts(&caller.principal).await?;
+    let facts = app.gateway.facts_of(&caller).await?;
     let may = may(&app, &caller, &facts, &session).await?;
     let own = session.principal.id == caller.principal.id;
     Ok(Json(shown(&app, &session, own, may)))

@@ -98,7 +98,7 @@ pub async fn me(
     State(app): State<Arc<App>>,
     Authenticated(caller): Authenticated,
 ) -> Result<Json<Me>, ApiError> {
-    let facts = app.gateway.facts(&caller.principal).await?;
+    let facts = app.gateway.facts_of(&caller).await?;
     let now = app.gateway.clock.now();
     let tenant = Target::Tenant(caller.principal.tenant);
     let anywhere = facts

@@ -113,7 +113,7 @@ pub async fn sessions(
     State(app): State<Arc<App>>,
     Authenticated(caller): Authenticated,
 ) -> Result<Json<ActiveSessions>, ApiError> {
-    let facts = app.gateway.facts(&caller.principal).await?;
+    let facts = app.gateway.facts_of(&caller).await?;
     let now: Timestamp = app.gateway.clock.now();
     let tenant = adit_domain::policy::Target::Tenant(caller.principal.tenant);
     let all = adit_domain::policy::allowed(&facts, tenant, now).has(Capability::SessionEnd);

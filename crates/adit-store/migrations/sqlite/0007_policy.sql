@@ -1,0 +1,1 @@
+-- Teams, conditions of grants, and requests for access.

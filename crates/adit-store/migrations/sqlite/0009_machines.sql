@@ -1,0 +1,1 @@
+-- What machines show: keys that are rotated, certificates, enrolments.

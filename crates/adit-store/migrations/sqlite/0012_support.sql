@@ -1,0 +1,1 @@
+-- Support codes as tickets.
