@@ -3,6 +3,7 @@
 mod autobahn;
 mod browsers;
 mod document;
+mod oauth;
 mod operations;
 mod planes;
 mod requests;

@@ -82,7 +82,15 @@ async fn the_public_operations_are_these() {
     public.retain(|operation| operation.is_public);
     let mut names: Vec<String> = public.iter().map(Operation::to_string).collect();
     names.sort();
-    assert_eq!(names, ["GET /health", "POST /api/enroll", "POST /api/v1/sign-in"]);
+    let expected = [
+        "GET /.well-known/jwks.json",
+        "GET /.well-known/oauth-authorization-server",
+        "GET /health",
+        "POST /api/enroll",
+        "POST /api/v1/sign-in",
+        "POST /auth/token",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::http::document::{Operation, operations};
+use crate::http::oauth;
 
 /// One credential of each kind, all good.
 struct Credentials {
@@ -22,7 +23,13 @@ impl Credentials {
     async fn issue(gateway: &TestGateway) -> Self {
         let user = gateway.user("ann", "admin", None).await;
         let ticket = gateway.ticket(&user.api, json!({"machine": gateway.machine})).await;
+        let everything: Vec<&str> =
+            adit_domain::Capability::ALL.iter().map(|one| one.as_str()).collect();
+        let client = oauth::service(gateway, "ci", &everything).await;
+        oauth::grant(gateway, "ci", "admin").await;
         let by_kind = vec![
+            ("access token", client.token().await),
+            ("client secret", client.secret),
             ("API token", user.api.token.clone()),
             ("cookie", cookie(gateway, &user.id).await),
             ("ticket", ticket),
@@ -63,7 +70,10 @@ async fn machine_key(admin: &Api) -> String {
 }
 
 fn opens(kind: &str, carrier: Carrier) -> bool {
-    matches!((kind, carrier), ("API token", Carrier::Bearer) | ("cookie", Carrier::Cookie))
+    matches!(
+        (kind, carrier),
+        ("API token" | "access token", Carrier::Bearer) | ("cookie", Carrier::Cookie)
+    )
 }
 
 async fn present(api: &Api, operation: &Operation, carrier: Carrier, secret: &str) -> u16 {

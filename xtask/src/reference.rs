@@ -1,7 +1,7 @@
 //! `docs/configuration.md`, written from the code that reads the configuration.
 //!
 //! Keys and their meaning are the fields of `crates/adit/src/config.rs` and their comments; defaults are those of
-//! `Settings::new` in `crates/adit-core/src/settings.rs`.
+//! `Settings::new` in `crates/adit-core/src/settings.rs` and of `OAuthSettings` beside it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,6 +16,7 @@ pub const PAGE: &str = "docs/configuration.md";
 const CONFIG: &str = "crates/adit/src/config.rs";
 const SETTINGS: &str = "crates/adit-core/src/settings.rs";
 const SERVE: &str = "crates/adit/src/serve.rs";
+const OAUTH: &str = "crates/adit-core/src/oauth/settings.rs";
 const DOMAIN: &str = "crates/adit-domain/src/session.rs";
 
 /// The tables of the file, in its order: what stands in brackets and the type that reads it.
@@ -25,6 +26,7 @@ const TABLES: &[(&str, &str)] = &[
     ("database", "Database"),
     ("session", "Session"),
     ("recording", "Recording"),
+    ("oauth", "OAuth"),
 ];
 
 /// The setting, or the constant of the program, that holds a key's default. Keys that are not here have none.
@@ -44,6 +46,11 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("session.total", "sessions_total"),
     ("recording.mode", "recording"),
     ("recording.strict", "recording_strict"),
+    ("oauth.access_token_seconds", "access_life"),
+    ("oauth.refresh_token_seconds", "refresh_life"),
+    ("oauth.key_seconds", "key_life"),
+    ("oauth.key_lead_seconds", "key_lead"),
+    ("oauth.secret_grace_seconds", "secret_grace"),
 ];
 
 const HEAD: &str = "\
@@ -63,7 +70,7 @@ This page is written by `cargo xtask reference` from the code that reads the fil
 pub fn page(root: &Path) -> Result<String> {
     let config = Code::read(root, CONFIG)?;
     let settings = Code::read(root, SETTINGS)?;
-    let constants = [Code::read(root, SERVE)?, Code::read(root, DOMAIN)?];
+    let constants = [Code::read(root, SERVE)?, Code::read(root, DOMAIN)?, Code::read(root, OAUTH)?];
     let mut page = HEAD.to_owned();
     for (table, name) in TABLES {
         let heading =
@@ -95,7 +102,9 @@ fn default(settings: &Code, constants: &[Code], name: &str) -> Result<String> {
     if let Some(value) = constant(name) {
         return plain(value);
     }
-    let value = settings.initial(name).with_context(|| format!("{SETTINGS} sets no `{name}`"))?;
+    let initial = settings.initial(name);
+    let initial = initial.or_else(|| constants.iter().find_map(|code| code.initial(name)));
+    let value = initial.with_context(|| format!("{SETTINGS} sets no `{name}`"))?;
     let Expr::Path(path) = value else { return plain(value) };
     let name = path.path.segments.last().context("a path has a name")?.ident.to_string();
     constant(&name).map_or_else(|| Ok(name.to_lowercase()), plain)

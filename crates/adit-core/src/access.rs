@@ -25,12 +25,25 @@ pub struct Caller {
     pub second_factor_at: Option<Timestamp>,
     /// The most that the credential opens; none for all that its principal may do.
     pub limit: Option<Capabilities>,
+    /// The OAuth2 client that holds the credential, where one does.
+    pub client: Option<String>,
 }
 
 impl Caller {
     /// Names the caller in an event.
     pub fn actor(&self) -> Actor {
-        Actor::principal(&self.principal, self.address)
+        Actor { client: self.client.clone(), ..Actor::principal(&self.principal, self.address) }
+    }
+
+    /// Checks that the credential opens all that its principal may do: one that does not must not buy another that does.
+    ///
+    /// # Errors
+    /// [`Code::AccessScopeMissing`].
+    pub fn unlimited(&self) -> Result<(), Refusal> {
+        match self.limit {
+            None => Ok(()),
+            Some(_) => Err(Code::AccessScopeMissing.into()),
+        }
     }
 
     /// Tells policy how the caller comes.

@@ -24,24 +24,30 @@ pub struct Actor {
     pub party: Party,
     /// The address of the other end, where there is one.
     pub address: Option<IpAddr>,
+    /// The OAuth2 client that acted for it, where one did.
+    pub client: Option<String>,
 }
 
 impl Actor {
     /// The gateway itself.
     pub fn gateway(gateway: &Gateway) -> Self {
         let id = gateway.store.gateway().to_string();
-        Self { party: Party { kind: "gateway".into(), id, name: "gateway".into() }, address: None }
+        Self {
+            party: Party { kind: "gateway".into(), id, name: "gateway".into() },
+            address: None,
+            client: None,
+        }
     }
 
     /// Somebody who showed no valid credential.
     pub fn nobody(address: Option<IpAddr>) -> Self {
         let party = Party { kind: "anonymous".into(), id: String::new(), name: "anonymous".into() };
-        Self { party, address }
+        Self { party, address, client: None }
     }
 
     /// A principal.
     pub fn principal(principal: &Principal, address: Option<IpAddr>) -> Self {
-        Self { party: party_of(principal), address }
+        Self { party: party_of(principal), address, client: None }
     }
 }
 
@@ -77,7 +83,11 @@ impl Gateway {
             correlation: None,
             client: actor.address.map(|address| address.to_string()),
         };
-        Draft(event).saying(sentence)
+        let draft = Draft(event).saying(sentence);
+        match &actor.client {
+            Some(client) => draft.with("oauthClient", json!(client)),
+            None => draft,
+        }
     }
 
     /// Writes an event that comes with no change: a refusal.

@@ -14,6 +14,7 @@ use adit_store::Store;
 use adit_wire::digest::Digest;
 use aws_lc_rs::hkdf;
 use aws_lc_rs::signature::Ed25519KeyPair;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub mod access;
@@ -24,11 +25,13 @@ pub mod failpoint;
 pub mod hub;
 pub mod keys;
 pub mod machine;
+pub mod oauth;
 pub mod people;
 pub mod pki;
 pub mod places;
 pub mod random;
 pub mod recording;
+pub mod service;
 pub mod session;
 pub mod settings;
 pub mod sign_in;
@@ -42,6 +45,7 @@ pub use settings::Settings;
 use bus::Bus;
 use hub::Hub;
 use keys::Keys;
+use oauth::OAuth;
 use pki::Pki;
 use places::Places;
 use session::recorder::Recorder;
@@ -80,6 +84,10 @@ pub struct Gateway {
     pub machine_links: Arc<Places<MachineId>>,
     /// Its recorder.
     pub recorder: Recorder,
+    /// Its OAuth2 server.
+    pub oauth: OAuth,
+    /// Moves with every change of what decisions rest on.
+    pub(crate) rights: watch::Receiver<u64>,
     pub(crate) writer_key: WriterKey,
     pub(crate) me: Weak<Gateway>,
     /// Recordings that were finished since the last checkpoint.
@@ -140,6 +148,8 @@ impl Gateway {
         let recorder = Recorder::start(&folder, Arc::new(audit), settings.recording_sync)?;
         let writer_key =
             WriterKey::new(&derive(keys.session_secret.expose(), b"adit writer ids v1"));
+        let oauth = OAuth::new(keys.session_secret.expose());
+        let rights = store.access_version();
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
         let gateway = Arc::new_cyclic(|me| Self {
@@ -156,12 +166,15 @@ impl Gateway {
             viewers: Arc::default(),
             machine_links: Arc::default(),
             recorder,
+            oauth,
+            rights,
             writer_key,
             me: Weak::clone(me),
             finished: Mutex::default(),
             anchored: Mutex::default(),
             epoch: AtomicU64::new(u64::try_from(epoch).unwrap_or(0)),
         });
+        gateway.begin_signing_keys().await?;
         gateway.take_up_sessions().await?;
         gateway.begin_tasks();
         Ok(gateway)
@@ -178,6 +191,8 @@ impl Gateway {
         }
         let watching = Arc::clone(self);
         self.tasks.spawn(async move { watching.watch_clock().await });
+        let turning = Arc::clone(self);
+        self.tasks.spawn(async move { turning.turn_signing_keys().await });
         let clearing = Arc::clone(self);
         self.tasks.spawn(async move { clearing.clear_tickets().await });
     }
@@ -211,6 +226,7 @@ impl Gateway {
                     Ok(version) => {
                         answered = Instant::now();
                         if seen.replace(version).is_some_and(|before| before != version) {
+                            self.oauth.checked.change_elsewhere();
                             self.sessions.recheck_all();
                         }
                     }

@@ -229,5 +229,9 @@ pub fn plain_facts(facts: MachineFacts) -> MachineFacts {
 
 /// Names a machine as the one who acts.
 pub fn machine_actor(machine: &Machine, address: Option<IpAddr>) -> Actor {
-    Actor { party: audit::party("machine", machine.id.0, machine.label.as_str()), address }
+    Actor {
+        party: audit::party("machine", machine.id.0, machine.label.as_str()),
+        address,
+        client: None,
+    }
 }

@@ -140,7 +140,8 @@ impl Gateway {
     /// [`Code::NotFound`] when there is none.
     pub async fn find_user(&self, caller: &Caller, id: PrincipalId) -> Result<Account, Refusal> {
         let found = self.store.tenant(caller.principal.tenant).find_principal(id).await?;
-        found.filter(|a| a.active).ok_or(Refusal::Code(Code::NotFound))
+        let is_user = |a: &Account| a.active && a.principal.name.kind() == PrincipalKind::User;
+        found.filter(is_user).ok_or(Refusal::Code(Code::NotFound))
     }
 
     /// Finds a principal by its written name.

@@ -93,8 +93,15 @@ impl Gateway {
         let machine = tenant.find_machine(ticket.machine).await?;
         let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
         let credential = ticket.credential.unwrap_or(adit_domain::TokenId(ticket.id.0));
-        let caller = Caller { principal, credential, address, second_factor_at: None, limit: None };
-        let permit = match self.still_signed_in(&caller, &ticket, &machine).await {
+        let mut caller = Caller {
+            principal,
+            credential,
+            address,
+            second_factor_at: None,
+            limit: None,
+            client: None,
+        };
+        let permit = match self.still_signed_in(&mut caller, &ticket, &machine).await {
             Ok(()) => self.permit_machine(&caller, ticket.capabilities, &machine).await,
             Err(refusal) => Err(refusal),
         };

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use adit_domain::{RecordingMode, session};
 
+use crate::oauth::settings::OAuthSettings;
+
 /// Settings of a gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -48,6 +50,8 @@ pub struct Settings {
     pub audit_lines: bool,
     /// After how long unsynced recorded bytes are synced.
     pub recording_sync: Duration,
+    /// The OAuth2 server's.
+    pub oauth: OAuthSettings,
 }
 
 impl Settings {
@@ -74,6 +78,7 @@ impl Settings {
             recording_strict: false,
             audit_lines: false,
             recording_sync: Duration::from_millis(200),
+            oauth: OAuthSettings::default(),
         }
     }
 }

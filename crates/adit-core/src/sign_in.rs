@@ -153,7 +153,7 @@ impl Gateway {
         self.caller(CredentialKind::Cookie, Plane::Cookie, cookie, address).await
     }
 
-    /// Finds who an API token belongs to.
+    /// Finds who an API token, or an access token of the OAuth2 server, belongs to.
     ///
     /// # Errors
     /// [`Code::AuthRequired`], or [`Code::PlaneWrong`] for another plane's credential, which is audited.
@@ -162,6 +162,9 @@ impl Gateway {
         presented: &str,
         address: Option<IpAddr>,
     ) -> Result<Caller, Refusal> {
+        if presented.starts_with(token::ACCESS_TOKEN) {
+            return self.caller_by_access_token(presented, address).await;
+        }
         self.caller(CredentialKind::ApiToken, Plane::Api, presented, address).await
     }
 
@@ -193,6 +196,7 @@ impl Gateway {
             address,
             second_factor_at: None,
             limit: None,
+            client: None,
         })
     }
 

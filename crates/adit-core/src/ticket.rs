@@ -238,18 +238,20 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// Looks whether the sign-in or token that asked for a ticket counts still, and audits that it does not.
+    /// Looks whether the sign-in or token that asked for a ticket counts still, and audits that it does not. The caller gets the name
+    /// of the OAuth2 client that holds it.
     ///
     /// # Errors
     /// [`Code::AuthEnded`] when it does not.
     pub(crate) async fn still_signed_in(
         &self,
-        caller: &Caller,
+        caller: &mut Caller,
         ticket: &Ticket,
         machine: &Machine,
     ) -> Result<(), Refusal> {
         let Some(id) = ticket.credential else { return Ok(()) };
-        if self.store.credential_counts(id, self.clock.now()).await? {
+        if let Some(standing) = self.store.find_standing(id, self.clock.now()).await? {
+            caller.client = standing.client;
             return Ok(());
         }
         let name = caller.principal.name.name();

@@ -22,11 +22,29 @@ pub enum Plane {
     Enrol,
     /// Machines.
     Machine,
+    /// Secrets of OAuth2 clients.
+    ClientSecret,
+    /// Refresh tokens.
+    Refresh,
+    /// Authorization codes.
+    AuthCode,
+    /// Device codes.
+    Device,
 }
 
 impl Plane {
-    const ALL: [Self; 6] =
-        [Self::Api, Self::SignIn, Self::Cookie, Self::Ticket, Self::Enrol, Self::Machine];
+    const ALL: [Self; 10] = [
+        Self::Api,
+        Self::SignIn,
+        Self::Cookie,
+        Self::Ticket,
+        Self::Enrol,
+        Self::Machine,
+        Self::ClientSecret,
+        Self::Refresh,
+        Self::AuthCode,
+        Self::Device,
+    ];
 
     /// Gives the prefix that its secrets begin with.
     pub const fn prefix(self) -> &'static str {
@@ -37,6 +55,10 @@ impl Plane {
             Self::Ticket => "atk_",
             Self::Enrol => "aet_",
             Self::Machine => "cak_",
+            Self::ClientSecret => "acs_",
+            Self::Refresh => "arf_",
+            Self::AuthCode => "aac_",
+            Self::Device => "adv_",
         }
     }
 }
@@ -68,6 +90,9 @@ impl Hash {
     }
 }
 
+/// What every access token of the OAuth2 server begins with: a JSON object in base64url. They have no prefix, because others read them.
+pub const ACCESS_TOKEN: &str = "eyJ";
+
 /// The random characters after a prefix: 32 bytes in base64url without padding.
 const RANDOM_CHARS: usize = 43;
 
@@ -94,7 +119,8 @@ pub fn read(plane: Plane, presented: &str) -> Result<Hash, Code> {
     if well_formed(plane) {
         return Ok(Hash::of(presented));
     }
-    let other = Plane::ALL.into_iter().any(|p| presented.starts_with(p.prefix()));
+    let other = Plane::ALL.into_iter().any(|p| presented.starts_with(p.prefix()))
+        || presented.starts_with(ACCESS_TOKEN);
     Err(if other { Code::PlaneWrong } else { Code::AuthRequired })
 }
 

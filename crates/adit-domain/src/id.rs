@@ -68,6 +68,10 @@ ids! {
     SessionId;
     /// The handle of a ticket; never its secret.
     TicketId;
+    /// One authorization of the OAuth2 server, and every token that was issued by it.
+    FamilyId;
+    /// A key that signs access tokens: the `kid` of the tokens that it signs.
+    KeyId;
     /// The handle of an API token, sign-in code, cookie or enrolment token; never its secret.
     TokenId;
     /// A role given to a principal on a selection of targets.

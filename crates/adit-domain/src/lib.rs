@@ -10,7 +10,9 @@ pub mod machine;
 pub mod policy;
 pub mod principal;
 pub mod role;
+pub mod scope;
 pub mod secret;
+pub mod service;
 pub mod session;
 pub mod ticket;
 pub mod time;
@@ -18,8 +20,8 @@ pub mod time;
 pub use capability::{Capabilities, Capability};
 pub use code::Code;
 pub use id::{
-    EventId, GatewayId, GrantId, Ids, MachineId, PrincipalId, RoleId, SessionId, TenantId,
-    TicketId, TokenId,
+    EventId, FamilyId, GatewayId, GrantId, Ids, KeyId, MachineId, PrincipalId, RoleId, SessionId,
+    TenantId, TicketId, TokenId,
 };
 pub use machine::MachineLabel;
 pub use policy::{Denial, Facts, Permit, authorize};

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod grant;
 pub mod machine;
 pub mod recording;
+pub mod service;
 pub mod session;
 pub mod sign_in;
 pub mod status;

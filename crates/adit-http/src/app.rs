@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::ApiError;
-use crate::{agent, api, console, guard, health, terminal};
+use crate::{agent, api, console, guard, health, oauth, terminal};
 
 /// The largest body of a request, in bytes: a command of 32 KiB with its JSON escapes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -127,6 +127,9 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::user::issue_link))
         .routes(routes!(api::user::list_tokens, api::user::issue_token))
         .routes(routes!(api::user::revoke_token))
+        .routes(routes!(api::service::list, api::service::add))
+        .routes(routes!(api::service::show, api::service::remove))
+        .routes(routes!(api::service::rotate))
         .routes(routes!(api::grant::roles))
         .routes(routes!(api::grant::list, api::grant::add))
         .routes(routes!(api::grant::remove))
@@ -135,9 +138,17 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::status::status))
 }
 
+/// The OAuth2 server's addresses, which take forms.
+fn oauth_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(oauth::token::token))
+        .routes(routes!(oauth::discovery::keys))
+        .routes(routes!(oauth::discovery::metadata))
+}
+
 /// Gives the OpenAPI 3.1 document of every route.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (_, mut document) = api_routes().split_for_parts();
+    let (_, mut document) = api_routes().merge(oauth_routes()).split_for_parts();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     for (path, item) in &mut document.paths.paths {
         name_operations(path, item);
@@ -166,8 +177,10 @@ fn name_operations(path: &str, item: &mut utoipa::openapi::PathItem) {
 /// Makes the router of the HTTP listener.
 pub fn router(app: Arc<App>) -> Router {
     let (api, _) = api_routes().split_for_parts();
+    let (oauth, _) = oauth_routes().split_for_parts();
     let api = api
         .layer(middleware::from_fn(guard::json_only))
+        .merge(oauth)
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT));
     Router::new()

@@ -46,8 +46,9 @@ fn as_problem(response: Response) -> Response {
     };
     let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     match kind {
-        Some(b"application/problem+json") => response,
-        _ => ApiError::from(code).into_response(),
+        None => ApiError::from(code).into_response(),
+        Some(kind) if kind.starts_with(b"text/plain") => ApiError::from(code).into_response(),
+        Some(_) => response,
     }
 }
 
@@ -164,7 +165,7 @@ fn harden(headers: &mut HeaderMap, path: &str, tls: bool) {
     if tls {
         set("strict-transport-security", "max-age=31536000");
     }
-    if !page {
-        set("cache-control", "no-store");
+    if !page && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod health;
 pub mod json_terminal;
 pub mod listen;
+pub mod oauth;
 pub mod problem;
 pub mod terminal;
 #[doc(hidden)]

@@ -114,6 +114,13 @@ pub struct Credential {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// What is known of a credential that counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// The OAuth2 client that holds it; none for a sign-in or an API token.
+    pub client: Option<String>,
+}
+
 macro_rules! credential {
     ($where:literal) => {
         concat!(
@@ -146,13 +153,33 @@ impl Store {
         row.map(|mut row| read(&mut row)).transpose()
     }
 
-    /// Tells whether a credential still counts: not expired, not revoked.
+    /// Tells whether a credential still counts for what rests on it: not expired, not revoked. An access token counts for as long as
+    /// the authorization that it came of, because its bearer may always have another by the same one.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn credential_counts(&self, id: TokenId, now: Timestamp) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM credentials WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2) AND revoked_at IS NULL";
-        Ok(self.reads().row(Scope::System, sql, args![id, now]).await?.is_some())
+        Ok(self.find_standing(id, now).await?.is_some())
+    }
+
+    /// Finds what a credential that counts still is, as [`Store::credential_counts`] means it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn find_standing(
+        &self,
+        id: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<Standing>, StoreError> {
+        let sql = "SELECT NULL FROM credentials WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2) AND revoked_at IS NULL \
+             UNION ALL \
+             SELECT coalesce(q.name, 'adit-cli') FROM oauth_tokens t \
+             JOIN oauth_families f ON f.tenant_id = t.tenant_id AND f.id = t.family_id \
+             LEFT JOIN principals q ON q.tenant_id = f.tenant_id AND q.id = f.client_id \
+             WHERE t.id = $1 AND t.kind = 'access' AND t.revoked_at IS NULL AND f.revoked_at IS NULL \
+             AND (f.expires_at IS NULL OR f.expires_at > $2)";
+        let row = self.reads().row(Scope::System, sql, args![id, now]).await?;
+        row.map(|mut row| Ok(Standing { client: row.maybe_text()? })).transpose()
     }
 
     /// Uses a sign-in code up and makes a cookie of it, in one step. `None`: used, expired, revoked or never made.

@@ -14,12 +14,14 @@ mod gateway;
 mod grant;
 mod machine;
 mod migrate;
+mod oauth;
 mod page;
 mod postgres;
 mod principal;
 mod reads;
 mod recording;
 mod role;
+mod service;
 mod session;
 mod setting;
 mod sql;
@@ -31,7 +33,7 @@ mod tx;
 mod writer;
 
 pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
-pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, SecretHash};
+pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, SecretHash, Standing};
 pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};
 pub use gateway::ChainHead;
@@ -40,10 +42,15 @@ pub use machine::{
     Machine, MachineFacts, MachineKey, NewEnrolmentToken, NewMachine, NewMachineKey,
 };
 pub use migrate::NEWEST as NEWEST_SCHEMA;
+pub use oauth::{
+    AccessToken, AuthCode, Device, DeviceAnswer, DeviceState, Family, Flow, Issue, NewAccessToken,
+    NewCode, NewDevice, NewFamily, NewRefreshToken, NewSigningKey, RefreshToken, SigningKeyRow,
+};
 pub use page::{Cursor, MAX_PAGE, NotACursor, Page, Paging};
 pub use principal::{Account, FirstAdmin, NewPrincipal};
 pub use recording::{Deletion, FinishedRecording, Recording, RecordingFilter, RecordingState};
 pub use role::Role;
+pub use service::{ClientSecret, NewClientSecret, NewService, Service};
 pub use session::{
     NewSession, OpenSession, Opening, Session, SessionBytes, SessionEnd, SessionEvent,
     SessionFilter, SessionKind, SessionNote,

@@ -65,6 +65,8 @@ pub(crate) enum List {
     Sessions = b's' as isize,
     Recordings = b'r' as isize,
     Events = b'e' as isize,
+    Services = b'v' as isize,
+    Families = b'f' as isize,
 }
 
 /// What a cursor holds: the sort key of the last item shown.

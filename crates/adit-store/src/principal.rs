@@ -162,23 +162,7 @@ impl TenantStore {
     where
         E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
     {
-        let off = "UPDATE principals SET active = FALSE, deleted_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
-        let credentials = "UPDATE credentials SET revoked_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND revoked_at IS NULL";
-        let grants = "UPDATE grants SET deleted_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND deleted_at IS NULL";
-        let tickets = "UPDATE tickets SET state = 'revoked', redeemed_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND state = 'issued'";
-        self.write(tell, move |tx| {
-            Box::pin(async move {
-                if tx.run(off, args![id, at]).await? == 0 {
-                    return Ok(false);
-                }
-                for sql in [credentials, grants, tickets] {
-                    tx.run(sql, args![id, at]).await?;
-                }
-                tx.change_access().await?;
-                Ok(true)
-            })
-        })
-        .await
+        self.write(tell, move |tx| Box::pin(deactivate(tx, id, at))).await
     }
 
     /// Loads what a decision about a principal rests on, in one statement. A removed one has no grants and is not active.
@@ -244,7 +228,28 @@ fn read_grant(
     Ok(())
 }
 
-async fn insert(tx: &mut Tx, new: NewPrincipal) -> Result<(), StoreError> {
+/// Switches a principal off and ends everything that is its own. Tells whether it was there.
+pub(crate) async fn deactivate(
+    tx: &mut Tx,
+    id: PrincipalId,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let off = "UPDATE principals SET active = FALSE, deleted_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    let credentials = "UPDATE credentials SET revoked_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND revoked_at IS NULL";
+    let families = "UPDATE oauth_families SET revoked_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND revoked_at IS NULL";
+    let grants = "UPDATE grants SET deleted_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND deleted_at IS NULL";
+    let tickets = "UPDATE tickets SET state = 'revoked', redeemed_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND state = 'issued'";
+    if tx.run(off, args![id, at]).await? == 0 {
+        return Ok(false);
+    }
+    for sql in [credentials, families, grants, tickets] {
+        tx.run(sql, args![id, at]).await?;
+    }
+    tx.change_access().await?;
+    Ok(true)
+}
+
+pub(crate) async fn insert(tx: &mut Tx, new: NewPrincipal) -> Result<(), StoreError> {
     let sql = "INSERT INTO principals (tenant_id, id, kind, name, email, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
     let own = args![new.id, new.name.kind().as_str(), new.name.name(), new.email, new.at];
     match tx.run(sql, own).await {

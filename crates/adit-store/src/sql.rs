@@ -50,6 +50,8 @@ from! {
     adit_domain::SessionId => Uuid, |value| value.0;
     adit_domain::TicketId => Uuid, |value| value.0;
     adit_domain::TokenId => Uuid, |value| value.0;
+    adit_domain::FamilyId => Uuid, |value| value.0;
+    adit_domain::KeyId => Uuid, |value| value.0;
     adit_domain::GrantId => Uuid, |value| value.0;
     adit_domain::RoleId => Uuid, |value| value.0;
     adit_domain::EventId => Uuid, |value| value.0;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 /// Names of members that hold a secret, in any answer of the API.
-const SECRET_MEMBERS: [&str; 3] = ["token", "ticket", "agentKey"];
+const SECRET_MEMBERS: [&str; 6] =
+    ["token", "ticket", "agentKey", "clientSecret", "access_token", "refresh_token"];
 
 /// The secrets of one gateway.
 #[derive(Clone, Debug, Default)]

@@ -20,6 +20,7 @@ mod options;
 mod play;
 mod recording;
 mod role;
+mod service;
 mod session;
 mod stream;
 mod token;
@@ -61,6 +62,8 @@ pub enum Command {
     Machine(machine::Machine),
     /// Add, list and remove people, and make sign-in links
     User(user::User),
+    /// Add, list, renew and remove services, which get tokens by OAuth2
+    Service(service::Service),
     /// Make, list and revoke API tokens
     Token(token::Token),
     /// Give roles to people and machines, list them, and take them away
@@ -100,6 +103,7 @@ impl Command {
             Self::Audit(command) => command.run().await,
             Self::Machine(command) => command.run().await,
             Self::User(command) => command.run().await,
+            Self::Service(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Grant(command) => command.run().await,
             Self::Role(command) => command.run().await,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_core::Settings;
+use adit_core::oauth::settings::OAuthSettings;
 use adit_domain::session::MAX_GRACE;
 use adit_domain::{RecordingMode, Secret};
 use anyhow::{Context as _, bail};
@@ -45,6 +46,8 @@ pub struct Config {
     pub session: Session,
     /// Recordings.
     pub recording: Recording,
+    /// The OAuth2 server.
+    pub oauth: OAuth,
 }
 
 /// A certificate and its key.
@@ -105,6 +108,66 @@ pub struct Recording {
     pub strict: Option<bool>,
 }
 
+/// The OAuth2 server.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OAuth {
+    /// How long an access token counts, in seconds: 60 to 3600.
+    pub access_token_seconds: Option<u64>,
+    /// How long a refresh token counts, in seconds: up to 90 days.
+    pub refresh_token_seconds: Option<u64>,
+    /// How old a signing key gets, in seconds, before another takes its place: at least a day.
+    pub key_seconds: Option<u64>,
+    /// How long a new signing key is published before it signs, in seconds: at least 600, so that everybody who keeps keys has read it.
+    pub key_lead_seconds: Option<u64>,
+    /// How long a service's old secret counts beside its new one, in seconds: up to 30 days.
+    pub secret_grace_seconds: Option<u64>,
+}
+
+impl OAuth {
+    /// Makes settings of the table.
+    ///
+    /// # Errors
+    /// When a value is out of its range; the message has the key and the range.
+    fn settings(&self) -> anyhow::Result<OAuthSettings> {
+        let mut settings = OAuthSettings::default();
+        let keys: [(&str, &mut Duration, Option<u64>, std::ops::RangeInclusive<u64>); 5] = [
+            (
+                "access_token_seconds",
+                &mut settings.access_life,
+                self.access_token_seconds,
+                60..=3600,
+            ),
+            (
+                "refresh_token_seconds",
+                &mut settings.refresh_life,
+                self.refresh_token_seconds,
+                60..=90 * DAY,
+            ),
+            ("key_seconds", &mut settings.key_life, self.key_seconds, DAY..=3650 * DAY),
+            ("key_lead_seconds", &mut settings.key_lead, self.key_lead_seconds, 600..=DAY),
+            (
+                "secret_grace_seconds",
+                &mut settings.secret_grace,
+                self.secret_grace_seconds,
+                0..=30 * DAY,
+            ),
+        ];
+        for (name, to, given, range) in keys {
+            let Some(given) = given else { continue };
+            if !range.contains(&given) {
+                let (least, most) = (range.start(), range.end());
+                bail!("oauth.{name} is {given}; it is {least} to {most}");
+            }
+            *to = Duration::from_secs(given);
+        }
+        Ok(settings)
+    }
+}
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+
 impl Config {
     /// Reads a file.
     ///
@@ -160,6 +223,7 @@ impl Config {
             };
             settings.recording = mode;
         }
+        settings.oauth = self.oauth.settings()?;
         check(&settings)?;
         Ok(settings)
     }

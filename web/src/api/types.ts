@@ -12,3 +12,4 @@ export type User = Schemas["User"];
 export type Token = Schemas["Token"];
 export type Role = Schemas["Role"];
 export type Grant = Schemas["Grant"];
+export type Service = Schemas["Service"];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_domain::{Capability, Code, PrincipalId};
+use adit_domain::{Capability, Code, PrincipalId, PrincipalKind};
 use adit_store::CredentialKind;
 use axum::Json;
 use axum::extract::State;
@@ -48,7 +48,12 @@ pub async fn list(
     app.gateway.permit_tenant(&caller, Capability::AccessManage).await?;
     let tenant = app.gateway.store.tenant(caller.principal.tenant);
     let found = tenant.list_principals(&page.paging()?).await?;
-    let items = found.items.iter().filter(|account| account.active).map(shown).collect();
+    let items = found
+        .items
+        .iter()
+        .filter(|account| account.active && account.principal.name.kind() == PrincipalKind::User)
+        .map(shown)
+        .collect();
     Ok(Json(List::of(items, found.next)))
 }
 
@@ -232,7 +237,9 @@ pub async fn issue_token(
     Body(body): Body<NewToken>,
 ) -> Result<(StatusCode, Json<IssuedToken>), ApiError> {
     let id: PrincipalId = api::id(&user, Code::NotFound)?;
-    if id != caller.principal.id {
+    if id == caller.principal.id {
+        caller.unlimited()?;
+    } else {
         app.gateway.permit_tenant(&caller, Capability::AccessManage).await?;
     }
     let account = app.gateway.find_user(&caller, id).await?;
