@@ -1,6 +1,6 @@
 //! Sessions, from the ticket to the audit log, against a gateway and an agent.
 
-mod access;
+pub mod access;
 mod audience;
 mod crash;
 mod disk;
@@ -10,6 +10,7 @@ mod json;
 mod limits;
 mod machine;
 mod panics;
+mod policy;
 mod proof;
 mod raw;
 mod starved;

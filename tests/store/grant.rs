@@ -1,6 +1,6 @@
 use adit_domain::policy::Selection;
 use adit_domain::{GrantId, MachineId, PrincipalId};
-use adit_store::{Conflict, Paging, StoreError, silent};
+use adit_store::{Conflict, Holder, Paging, StoreError, silent};
 use uuid::Uuid;
 
 use super::on_both;
@@ -19,9 +19,10 @@ async fn a_grant_is_listed_as_it_was_given(world: World) {
     let some = new_grant(ann, "viewer", Selection::Machines(vec![web, db]));
     world.tenant.add_grant(some.clone(), silent).await.unwrap();
     world.tenant.add_grant(new_grant(bob, "admin", Selection::All), silent).await.unwrap();
-    let of_ann = world.tenant.list_grants(Some(ann), &Paging::first(10)).await.unwrap();
+    let of_ann =
+        world.tenant.list_grants(Some(Holder::Principal(ann)), &Paging::first(10)).await.unwrap();
     assert_eq!(of_ann.items.len(), 1);
-    assert_eq!(of_ann.items[0].principal.name.to_string(), "user:ann");
+    assert_eq!(of_ann.items[0].holder.to_string(), "user:ann");
     assert_eq!(of_ann.items[0].machine_labels, ["db", "web"]);
     assert_eq!(of_ann.items[0].on, Selection::Machines(vec![db, web]));
     assert_eq!(world.tenant.find_grant(some.id).await.unwrap().as_ref(), of_ann.items.first());

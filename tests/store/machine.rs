@@ -118,10 +118,10 @@ async fn a_machine_is_noted_when_it_is_heard_of(world: World) {
     world.tenant.touch_machine(id, later(5), Some(instance), says).await.unwrap();
     world.tenant.touch_machine(id, later(6), None, None).await.unwrap();
     let tags = BTreeMap::from([("env".to_owned(), "prod ✓".to_owned())]);
-    assert!(world.tenant.set_machine_tags(id, &tags, silent).await.unwrap());
+    assert!(world.tenant.describe_machine(id, &tags, None, silent).await.unwrap());
     let machine = world.tenant.find_machine(id).await.unwrap().unwrap();
     assert_eq!((machine.last_seen_at, machine.instance), (Some(later(6)), Some(instance)));
-    assert_eq!((machine.facts, machine.tags), (facts, tags));
+    assert_eq!((machine.facts, &*machine.tags), (facts, &tags));
 }
 
 async fn machines_are_listed_in_pages(world: World) {

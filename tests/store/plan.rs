@@ -11,7 +11,9 @@ const PLANS: &[(&str, &str)] = &[
         "(hash=?)",
     ),
     (
-        "SELECT m.machine_id FROM principals p LEFT JOIN grants g ON g.tenant_id = p.tenant_id AND g.principal_id = p.id AND g.deleted_at IS NULL \
+        "SELECT m.machine_id FROM principals p LEFT JOIN (SELECT h.id, h.tenant_id FROM grants h WHERE h.tenant_id = ?1 AND h.principal_id = ?2 \
+         AND h.deleted_at IS NULL UNION ALL SELECT h.id, h.tenant_id FROM team_members x JOIN grants h ON h.tenant_id = x.tenant_id \
+         AND h.team_id = x.team_id AND h.deleted_at IS NULL WHERE x.tenant_id = ?1 AND x.principal_id = ?2) g ON g.tenant_id = p.tenant_id \
          LEFT JOIN grant_machines m ON m.tenant_id = g.tenant_id AND m.grant_id = g.id WHERE p.tenant_id = ?1 AND p.id = ?2",
         "m USING PRIMARY KEY (tenant_id=? AND grant_id=?)",
     ),

@@ -47,7 +47,7 @@ async fn a_removed_principal_may_do_nothing_and_frees_its_name(world: World) {
     assert_eq!((removed, again), (true, false));
     let facts = world.tenant.load_facts(id).await.unwrap().unwrap();
     let target = Target::Tenant(world.tenant.id());
-    let asked = authorize(&facts, Capabilities::of(&[Capability::AuditRead]), target, NOW);
+    let asked = authorize(&facts, Capabilities::of(&[Capability::AuditRead]), &target, NOW);
     assert_eq!(asked, Err(Denial::PrincipalInactive));
     assert!(facts.grants.is_empty());
     assert_eq!(world.tenant.find_principal(id).await.unwrap(), None);
@@ -133,8 +133,8 @@ async fn an_expired_grant_is_told_from_none(world: World) {
     let facts = world.tenant.load_facts(ann).await.unwrap().unwrap();
     let target = Target::Tenant(world.tenant.id());
     let wanted = Capabilities::of(&[Capability::AuditRead]);
-    assert!(authorize(&facts, wanted, target, later(4)).is_ok());
-    assert_eq!(authorize(&facts, wanted, target, later(5)), Err(Denial::GrantExpired));
+    assert!(authorize(&facts, wanted, &target, later(4)).is_ok());
+    assert_eq!(authorize(&facts, wanted, &target, later(5)), Err(Denial::GrantExpired));
 }
 
 async fn a_change_of_rights_moves_the_version(world: World) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_domain::policy::Selection;
+use adit_domain::policy::{Conditions, Selection};
 use adit_domain::principal::{PrincipalKind, PrincipalName};
 use adit_domain::ticket::{Purpose, Ticket};
 use adit_domain::{
@@ -11,7 +11,7 @@ use adit_domain::{
     TenantId, TicketId, Timestamp, TokenId,
 };
 use adit_store::{
-    Chain, MachineFacts, NewEnrolmentToken, NewEvent, NewGrant, NewMachine, NewMachineKey,
+    Chain, Holder, MachineFacts, NewEnrolmentToken, NewEvent, NewGrant, NewMachine, NewMachineKey,
     NewPrincipal, NewSession, NoMeter, OpenSession, Opening, Outcome, Party, SecretHash,
     SessionKind, Store, StoreConfig, StoreError, StoreOptions, TenantStore, silent,
 };
@@ -153,7 +153,9 @@ pub fn new_user(name: &str) -> NewPrincipal {
 
 pub fn new_grant(principal: PrincipalId, role: &str, on: Selection) -> NewGrant {
     let id = GrantId(Uuid::now_v7());
-    NewGrant { id, principal, role: role.to_owned(), on, expires_at: None, at: NOW }
+    let holder = Holder::Principal(principal);
+    let conditions = Conditions::default();
+    NewGrant { id, holder, role: role.to_owned(), on, conditions, expires_at: None, at: NOW }
 }
 
 pub fn enrolment_token(hash: SecretHash) -> NewEnrolmentToken {
@@ -228,6 +230,7 @@ pub fn open_session(id: SessionId, cap: Option<u32>, at: Timestamp) -> OpenSessi
         cap,
         capabilities: Capabilities::all().terminal(),
         grants: vec![GrantId(Uuid::from_u128(1))],
+        second_factor_at: None,
         client: None,
         cols: 80,
         rows: 24,

@@ -1,8 +1,9 @@
 //! Asks the one policy function, with today's facts, and writes down what it refused.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use adit_domain::policy::{self, Circumstances, Target};
+use adit_domain::policy::{self, Circumstances, MachineTarget, Target};
 use adit_domain::{
     Capabilities, Capability, Code, Denial, Facts, Permit, Principal, Timestamp, TokenId,
 };
@@ -89,7 +90,23 @@ impl From<Code> for Refusal {
 
 /// Makes a machine a policy target.
 pub fn target_of(machine: &Machine) -> Target {
-    Target::Machine { id: machine.id, tenant: machine.tenant, active: machine.removed_at.is_none() }
+    Target::Machine(MachineTarget { active: machine.removed_at.is_none(), ..remembered(machine) })
+}
+
+/// Makes a machine a policy target for what outlives it: its sessions and recordings, when the machine is gone.
+pub fn target_of_past(machine: &Machine) -> Target {
+    Target::Machine(remembered(machine))
+}
+
+fn remembered(machine: &Machine) -> MachineTarget {
+    MachineTarget {
+        id: machine.id,
+        tenant: machine.tenant,
+        active: true,
+        label: machine.label.clone(),
+        tags: Arc::clone(&machine.tags),
+        team: machine.team.as_ref().map(|(id, _)| *id),
+    }
 }
 
 /// Names a machine in an event.
@@ -128,7 +145,7 @@ impl Gateway {
         about: Option<Party>,
     ) -> Result<Permit, Refusal> {
         let facts = self.facts_of(caller).await?;
-        match policy::authorize(&facts, wanted, target, self.clock.now()) {
+        match policy::authorize(&facts, wanted, &target, self.clock.now()) {
             Ok(permit) => Ok(permit),
             Err(denial) => Err(self.refuse(caller, wanted, denial, about).await),
         }

@@ -15,6 +15,8 @@ pub enum Change {
     Audit,
     /// People, tokens, roles, grants: every live right is looked at again.
     Access,
+    /// Requests for access.
+    Requests,
 }
 
 impl Change {
@@ -26,6 +28,7 @@ impl Change {
             Self::Recordings => "recordings",
             Self::Audit => "audit",
             Self::Access => "access",
+            Self::Requests => "requests",
         }
     }
 }

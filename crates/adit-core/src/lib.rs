@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use adit_domain::{Clock, Code, Ids, MachineId, PrincipalId, SessionId, TenantId};
 use adit_link::socket::Socket;
-use adit_store::Store;
+use adit_store::{AccessRequest, Store};
 use adit_wire::digest::Digest;
 use aws_lc_rs::hkdf;
 use aws_lc_rs::signature::Ed25519KeyPair;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 pub mod access;
@@ -22,6 +22,7 @@ pub mod audit;
 pub mod bus;
 mod clock_watch;
 pub mod failpoint;
+pub mod grant;
 pub mod hub;
 pub mod keys;
 pub mod machine;
@@ -31,13 +32,17 @@ pub mod pki;
 pub mod places;
 pub mod random;
 pub mod recording;
+pub mod request;
+pub mod role;
 pub mod service;
 pub mod session;
 pub mod settings;
 pub mod sign_in;
 pub mod tasks;
+pub mod team;
 pub mod ticket;
 pub mod token;
+pub mod what_ends;
 
 pub use access::{Caller, Refusal};
 pub use settings::Settings;
@@ -72,6 +77,8 @@ pub struct Gateway {
     pub pki: Pki,
     /// Who is told of changes.
     pub bus: Bus,
+    /// Who is told of requests for access, as they are made.
+    pub asked: broadcast::Sender<AccessRequest>,
     /// The owner of its tasks.
     pub tasks: Tasks,
     /// Its machines.
@@ -122,6 +129,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After how long without the database live sessions are closed: nobody could say that a right was taken away.
 const BLIND_FOR: Duration = Duration::from_secs(15);
 
+/// How many requests for access a slow listener may fall behind; those that it misses are in the list.
+const REQUESTS_BEHIND: usize = 64;
+
 /// How often tickets that ran out are cleared away.
 const CLEAR_EVERY: Duration = Duration::from_secs(10);
 
@@ -160,6 +170,7 @@ impl Gateway {
             keys,
             pki,
             bus: Bus::default(),
+            asked: broadcast::channel(REQUESTS_BEHIND).0,
             sessions: Registry::new(tasks.clone()),
             tasks,
             hub: Hub::default(),

@@ -184,7 +184,8 @@ impl Gateway {
         };
         let machine = found.ok_or_else(unknown)?;
         let facts = self.facts_of(caller).await?;
-        let may = adit_domain::policy::allowed(&facts, target_of(&machine), self.clock.now());
+        let target = target_of(&machine);
+        let may = adit_domain::policy::within_reach(&facts, &target, self.clock.now());
         if may.is_empty() { Err(unknown()) } else { Ok(machine) }
     }
 

@@ -1,36 +1,19 @@
-//! People and their roles.
+//! People.
 
-use std::time::Duration;
-
-use adit_domain::policy::{self, Selection, Target};
+use adit_domain::policy::{Conditions, Selection};
 use adit_domain::role::BuiltInRole;
 use adit_domain::{
-    Capabilities, Capability, Code, GrantId, MachineLabel, Principal, PrincipalId, PrincipalKind,
-    PrincipalName, TenantId,
+    Capability, Code, GrantId, Principal, PrincipalId, PrincipalKind, PrincipalName, TenantId,
 };
-use adit_store::{Account, FirstAdmin, Grant, NewGrant, NewPrincipal, Paging};
-use serde_json::json;
+use adit_store::{Account, FirstAdmin, Holder, NewGrant, NewPrincipal, Paging};
 
 use crate::Gateway;
-use crate::access::{Caller, Refusal, target_of};
+use crate::access::{Caller, Refusal};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
 
 /// The name of the administrator that `adit up` makes.
 pub const FIRST_ADMIN: &str = "admin";
-
-/// An answer to "why".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
-    /// Whether it is allowed.
-    pub allowed: bool,
-    /// In words.
-    pub sentence: String,
-    /// The grants that allow it.
-    pub by: Vec<GrantId>,
-    /// The code of the refusal.
-    pub code: Option<Code>,
-}
 
 impl Gateway {
     /// Finds the first administrator, making it if there is nobody yet.
@@ -46,9 +29,10 @@ impl Gateway {
         let new = NewPrincipal { id: principal.id, name: principal.name.clone(), email: None, at };
         let grant = NewGrant {
             id: GrantId::new(&*self.ids),
-            principal: principal.id,
+            holder: Holder::Principal(principal.id),
             role: BuiltInRole::Admin.as_str().to_owned(),
             on: Selection::All,
+            conditions: Conditions::default(),
             expires_at: None,
             at,
         };
@@ -162,145 +146,4 @@ impl Gateway {
             )
         })
     }
-
-    /// Gives a role to somebody.
-    ///
-    /// # Errors
-    /// [`Refusal`] for an unknown principal, role or machine.
-    pub async fn add_grant(
-        &self,
-        caller: &Caller,
-        principal: &str,
-        role: &str,
-        machines: Option<Vec<MachineLabel>>,
-        life: Option<Duration>,
-    ) -> Result<Grant, Refusal> {
-        self.permit_tenant(caller, Capability::AccessManage).await?;
-        let account = self.find_named(caller, principal).await?;
-        let known = BuiltInRole::find(role).ok_or_else(|| {
-            Refusal::Said(
-                Code::RequestInvalid,
-                "There is no such role. `adit role ls` lists them.".into(),
-            )
-        })?;
-        let tenant = self.store.tenant(caller.principal.tenant);
-        let (on, labels) = self.selection(caller, machines).await?;
-        let at = self.clock.now();
-        let new = NewGrant {
-            id: GrantId::new(&*self.ids),
-            principal: account.principal.id,
-            role: known.as_str().to_owned(),
-            on: on.clone(),
-            expires_at: life.map(|life| at + life),
-            at,
-        };
-        let sentence = format!(
-            "{} got the role {role} on {}",
-            account.principal.name.name(),
-            if labels.is_empty() { "everything".to_owned() } else { labels.join(", ") }
-        );
-        let event = self
-            .event("grant.add", &caller.actor(), sentence)
-            .on(audit::party_of(&account.principal))
-            .with("role", json!(role))
-            .with("machines", json!(labels))
-            .only();
-        let id = new.id;
-        tenant.add_grant(new, move |()| event).await?;
-        self.bus.tell(Change::Access);
-        tenant.find_grant(id).await?.ok_or(Refusal::Code(Code::NotFound))
-    }
-
-    async fn selection(
-        &self,
-        caller: &Caller,
-        machines: Option<Vec<MachineLabel>>,
-    ) -> Result<(Selection, Vec<String>), Refusal> {
-        let Some(labels) = machines else { return Ok((Selection::All, vec![])) };
-        let tenant = self.store.tenant(caller.principal.tenant);
-        let mut ids = Vec::new();
-        for label in &labels {
-            let machine = tenant.find_machine_labelled(label).await?;
-            let machine = machine.ok_or_else(|| {
-                Refusal::Said(
-                    Code::TargetUnknown,
-                    format!("There is no machine {label}. `adit ls` lists them."),
-                )
-            })?;
-            ids.push(machine.id);
-        }
-        if ids.is_empty() {
-            let sentence = "Name at least one machine, or none at all for every machine.";
-            return Err(Refusal::Said(Code::RequestInvalid, sentence.into()));
-        }
-        Ok((Selection::Machines(ids), labels.iter().map(ToString::to_string).collect()))
-    }
-
-    /// Takes a role away; what it allowed ends.
-    ///
-    /// # Errors
-    /// [`Code::NotFound`] when there is no such grant.
-    pub async fn remove_grant(&self, caller: &Caller, id: GrantId) -> Result<(), Refusal> {
-        self.permit_tenant(caller, Capability::AccessManage).await?;
-        let event = self.event("grant.remove", &caller.actor(), "");
-        let tell = move |ended: &Option<Grant>| match ended {
-            None => vec![],
-            Some(grant) => removed(event, grant).only(),
-        };
-        let tenant = self.store.tenant(caller.principal.tenant);
-        let ended = tenant.remove_grant(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
-        ended.map(drop).ok_or(Refusal::Code(Code::NotFound))
-    }
-
-    /// Says whether a principal may do something on a target, and by what.
-    ///
-    /// # Errors
-    /// [`Refusal`] when the caller may not ask or a name is unknown.
-    pub async fn why(
-        &self,
-        caller: &Caller,
-        principal: &str,
-        capability: &str,
-        target: &str,
-    ) -> Result<Why, Refusal> {
-        self.permit_tenant(caller, Capability::AccessManage).await?;
-        let account = self.find_named(caller, principal).await?;
-        let capability: Capability =
-            capability.parse().map_err(|error: adit_domain::capability::UnknownCapability| {
-                Refusal::Said(Code::RequestInvalid, error.to_string())
-            })?;
-        let target = match target {
-            "tenant" => Target::Tenant(caller.principal.tenant),
-            label => target_of(&self.find_machine(caller, label).await?),
-        };
-        let facts = self.facts(&account.principal).await?;
-        let wanted = Capabilities::of(&[capability]);
-        Ok(match policy::authorize(&facts, wanted, target, self.clock.now()) {
-            Ok(permit) => {
-                let roles: Vec<&str> = facts
-                    .grants
-                    .iter()
-                    .filter(|g| permit.grants().contains(&g.id))
-                    .map(|g| g.role.as_str())
-                    .collect();
-                let sentence = format!("Allowed, by the role {}.", roles.join(" and the role "));
-                Why { allowed: true, sentence, by: permit.grants().to_vec(), code: None }
-            }
-            Err(denial) => {
-                let sentence = format!("Denied: {denial}.");
-                Why { allowed: false, sentence, by: vec![], code: Some(denial.code()) }
-            }
-        })
-    }
-}
-
-fn removed(event: audit::Draft, grant: &Grant) -> audit::Draft {
-    let who = &grant.principal;
-    let on = match &grant.on {
-        Selection::All => "everything".to_owned(),
-        Selection::Machines(_) => grant.machine_labels.join(", "),
-    };
-    let sentence = format!("{} lost the role {} on {on}", who.name.name(), grant.role);
-    event.on(audit::party_of(who)).with("role", json!(grant.role)).saying(sentence)
 }

@@ -106,13 +106,9 @@ impl Gateway {
     ) -> Result<bool, Refusal> {
         let facts = self.facts_of(caller).await?;
         // What a machine showed outlives it.
-        let target = adit_domain::policy::Target::Machine {
-            id: machine.id,
-            tenant: machine.tenant,
-            active: true,
-        };
+        let target = crate::access::target_of_past(machine);
         let wanted = Capabilities::of(&[Capability::RecordingView]);
-        Ok(adit_domain::policy::authorize(&facts, wanted, target, self.clock.now()).is_ok())
+        Ok(adit_domain::policy::authorize(&facts, wanted, &target, self.clock.now()).is_ok())
     }
 
     /// Opens the file of a recording for the caller, and audits that it was.

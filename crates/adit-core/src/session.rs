@@ -5,10 +5,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use adit_domain::policy::Circumstances;
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Ticket};
 use adit_domain::{
-    Capabilities, Capability, Code, EndReason, MachineId, Principal, PrincipalId, RecordingMode,
+    Capabilities, Capability, Code, EndReason, Facts, MachineId, PrincipalId, RecordingMode,
     SessionId, policy,
 };
 use adit_store::{Machine, OpenSession, Opening, Session, SessionKind};
@@ -24,6 +25,7 @@ use crate::access::{Caller, Refusal, machine_party, target_of};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
 use crate::places::Place;
+use crate::what_ends::circumstances;
 use driver::Start;
 use relay::Screen;
 use tape::Tape;
@@ -119,7 +121,7 @@ impl Gateway {
         };
         let mut admission = match ticket.purpose {
             Purpose::Open => self.open(&caller, &ticket, &permit, &machine, hand).await?,
-            Purpose::Join => self.join(&caller.principal, &ticket, hand).await?,
+            Purpose::Join => self.join(&caller, &ticket, hand).await?,
         };
         admission.seat.place = Some(place);
         Ok(admission)
@@ -181,7 +183,7 @@ impl Gateway {
             warrant: Some(self.sign_warrant(&session)),
             spawn: Some(spawn_of(&session)),
         };
-        let arrival = self.arrival(&caller.principal, ticket, &hand, true, &session);
+        let arrival = self.arrival(caller, ticket, &hand, true, &session);
         self.start_driver(Start {
             session: session.clone(),
             tape,
@@ -215,6 +217,7 @@ impl Gateway {
             capabilities: permit.capabilities(),
             grants: permit.grants().to_vec(),
             client: caller.address.map(|a| a.to_string()),
+            second_factor_at: caller.second_factor_at,
             cols,
             rows,
             at: now,
@@ -275,17 +278,18 @@ impl Gateway {
 
     async fn join(
         &self,
-        principal: &Principal,
+        caller: &Caller,
         ticket: &Ticket,
         hand: Hand,
     ) -> Result<Admission, Refusal> {
+        let principal = &caller.principal;
         let tenant = self.store.tenant(ticket.tenant);
         let session = tenant.find_session(ticket.session).await?;
         let session = session.ok_or(Refusal::Code(Code::SessionUnknown))?;
         if session.state == State::Ended {
             return Err(crate::ticket::ended_refusal(&session));
         }
-        let arrival = self.arrival(principal, ticket, &hand, false, &session);
+        let arrival = self.arrival(caller, ticket, &hand, false, &session);
         let name = principal.name.name().to_owned();
         let (seat, writer, input_position) =
             self.sessions.join(session.id, arrival, &hand.writer).await?;
@@ -304,13 +308,18 @@ impl Gateway {
 
     fn arrival(
         &self,
-        principal: &Principal,
+        caller: &Caller,
         ticket: &Ticket,
         hand: &Hand,
         opens: bool,
         session: &Session,
     ) -> Arrival {
+        let principal = &caller.principal;
         Arrival {
+            circumstances: Circumstances {
+                since: Some(self.clock.now()),
+                ..caller.circumstances()
+            },
             principal: principal.id,
             credential: ticket.credential,
             name: Arc::from(principal.name.to_string()),
@@ -421,9 +430,12 @@ impl Gateway {
             self.store.tenant(self.sessions.tenant(id).ok_or(Refusal::Code(Code::SessionUnknown))?);
         let session = tenant.find_session(id).await?.ok_or(Refusal::Code(Code::SessionUnknown))?;
         let machine = self.machine_of_session(&session).await?;
-        let facts = self.facts(&session.principal).await?;
+        let facts = Facts {
+            circumstances: circumstances(&session),
+            ..self.facts(&session.principal).await?
+        };
         let now = self.clock.now();
-        policy::authorize(&facts, session.capabilities, target_of(&machine), now)
+        policy::authorize(&facts, session.capabilities, &target_of(&machine), now)
             .map_err(|_| Refusal::Code(Code::AccessRevoked))?;
         Ok(self.sign_warrant(&session))
     }
@@ -450,7 +462,7 @@ impl Gateway {
     /// [`Refusal`] when the caller is gone or the database does not answer.
     pub async fn may(&self, caller: &Caller, machine: &Machine) -> Result<Capabilities, Refusal> {
         let facts = self.facts_of(caller).await?;
-        Ok(policy::allowed(&facts, target_of(machine), self.clock.now()))
+        Ok(policy::allowed(&facts, &target_of(machine), self.clock.now()))
     }
 
     /// Finds the machine of a session, removed or not.

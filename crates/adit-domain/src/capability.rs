@@ -51,6 +51,8 @@ capabilities! {
     AuditRead = "audit:read";
     /// Adds people, tokens and grants, and asks why.
     AccessManage = "access:manage";
+    /// Approves and denies others' requests for access.
+    AccessApprove = "access:approve";
 }
 
 impl Capability {

@@ -81,6 +81,14 @@ codes! {
     AccessCapabilityMissing = "access.capability_missing", 403, 1008, "Your role on this target does not allow this.";
     /// The credential's scopes do not reach.
     AccessScopeMissing = "access.scope_missing", 403, 1008, "This token's scopes do not allow this. Ask for a token with the scope.";
+    /// The second factor was not shown lately enough.
+    AccessSecondFactor = "access.second_factor", 403, 1008, "Show your second factor again, then try again.";
+    /// Somebody has to approve.
+    AccessApproval = "access.approval", 403, 1008, "Somebody has to approve this first. Ask for it with `adit request add`.";
+    /// Another time of the day or week.
+    AccessHours = "access.hours", 403, 1008, "Your role on this target does not count at this time of day.";
+    /// Another network.
+    AccessNetwork = "access.network", 403, 1008, "Your role on this target does not count from this network.";
     /// A right was taken away.
     AccessRevoked = "access.revoked", 403, 1008, "The right to this session was taken away.";
     /// No such target, or none that the caller may know of.

@@ -78,6 +78,10 @@ ids! {
     GrantId;
     /// A named set of capabilities.
     RoleId;
+    /// Principals that hold roles together.
+    TeamId;
+    /// Somebody's wish for a role, for a time.
+    RequestId;
     /// One line of the audit log.
     EventId;
     /// A gateway process's lasting identity; its audit chain is named after it.

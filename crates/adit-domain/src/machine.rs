@@ -70,6 +70,11 @@ pub fn plain_claim(text: &str) -> String {
     plain
 }
 
+/// Makes a person's text harmless to read: control, format and bidirectional characters become `�`.
+pub fn plain_text(text: &str) -> String {
+    text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}')

@@ -1,12 +1,25 @@
 //! The one policy function.
 //!
 //! Connect, refresh, join, play, end and administer all ask [`authorize`]. What it needs to know is in [`Facts`], so the same facts
-//! always give the same answer, and `explain` is the answer itself: a [`Permit`] names the grants that gave it, a [`Denial`] says
-//! what was missing.
+//! always give the same answer: a [`Permit`] names the grants that gave it, a [`Denial`] says what stood against it. [`explain`]
+//! (`policy/explain.rs`) tells of each grant what it does about a question; a property holds the two against each other.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::{Capabilities, Capability, Code, GrantId, MachineId, Principal, TenantId, Timestamp};
+use crate::{
+    Capabilities, Capability, Code, GrantId, MachineId, MachineLabel, Principal, TeamId, TenantId,
+    Timestamp,
+};
+
+pub mod condition;
+pub mod explain;
+pub mod selection;
+
+pub use condition::{Conditions, Unmet};
+pub use explain::explain;
+pub use selection::{Matcher, Selection};
 
 /// What a decision rests on, as the database has it now.
 #[derive(Clone, Debug)]
@@ -15,7 +28,7 @@ pub struct Facts {
     pub principal: Principal,
     /// False once the principal was removed or switched off.
     pub active: bool,
-    /// Every grant that the principal holds.
+    /// Every grant that the principal holds, by itself or through a team.
     pub grants: Vec<GrantFacts>,
     /// How the principal comes.
     pub circumstances: Circumstances,
@@ -47,31 +60,36 @@ pub struct GrantFacts {
     pub on: Selection,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
-}
-
-/// Which targets a grant covers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Selection {
-    /// Every target of the tenant, and the tenant itself.
-    All,
-    /// The listed machines.
-    Machines(Vec<MachineId>),
+    /// When it counts.
+    pub conditions: Conditions,
+    /// The team that it is held through.
+    pub team: Option<(TeamId, String)>,
 }
 
 /// What is asked for: on a machine, or on the tenant as a whole (people, audit).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     /// A machine, and the tenant that owns it.
-    Machine {
-        /// Its id.
-        id: MachineId,
-        /// Whose it is.
-        tenant: TenantId,
-        /// False once its key was revoked.
-        active: bool,
-    },
+    Machine(MachineTarget),
     /// Everything of a tenant.
     Tenant(TenantId),
+}
+
+/// What policy looks at of a machine. It is the gateway's own word about it, never the machine's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineTarget {
+    /// Its id.
+    pub id: MachineId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// False once it was removed.
+    pub active: bool,
+    /// Its label.
+    pub label: MachineLabel,
+    /// Its tags.
+    pub tags: Arc<BTreeMap<String, String>>,
+    /// The team that it belongs to.
+    pub team: Option<TeamId>,
 }
 
 /// The right to do something, now. Only [`authorize`] makes one.
@@ -97,8 +115,8 @@ impl Permit {
     }
 
     /// Tells on what.
-    pub fn target(&self) -> Target {
-        self.target
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Tells by which grants.
@@ -111,7 +129,7 @@ impl Permit {
         self.at
     }
 
-    /// Tells when the first grant that it rests on ends.
+    /// Tells when the first grant that it rests on ends, or stops to count for the day.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
     }
@@ -129,15 +147,18 @@ pub enum Denial {
     /// The machine's key was revoked.
     #[error("this machine was removed")]
     TargetInactive,
+    /// The principal may, but not with this credential.
+    #[error("this credential is not good for {}", .0.as_str())]
+    ScopeMissing(Capability),
     /// No grant covers the target at all.
     #[error("no grant covers this target")]
     NoGrant,
     /// Grants cover the target, but they have expired.
     #[error("the grant for this target has expired")]
     GrantExpired,
-    /// The principal may, but not with this credential.
-    #[error("this credential is not good for {}", .0.as_str())]
-    ScopeMissing(Capability),
+    /// A grant would allow it, but not now, not from here or not yet.
+    #[error("{0}")]
+    Condition(Unmet),
     /// Grants cover the target, but not for this.
     #[error("no role here allows {}", .0.as_str())]
     CapabilityMissing(Capability),
@@ -153,6 +174,7 @@ impl Denial {
             Self::NoGrant => Code::AccessNoGrant,
             Self::GrantExpired => Code::AccessGrantExpired,
             Self::ScopeMissing(_) => Code::AccessScopeMissing,
+            Self::Condition(unmet) => unmet.code(),
             Self::CapabilityMissing(_) => Code::AccessCapabilityMissing,
         }
     }
@@ -165,43 +187,41 @@ impl Denial {
 pub fn authorize(
     facts: &Facts,
     wanted: Capabilities,
-    target: Target,
+    target: &Target,
     now: Timestamp,
 ) -> Result<Permit, Denial> {
     stands(facts, target)?;
-    if let Some(limit) = facts.circumstances.limit
-        && let Some(missing) = wanted.without(limit).iter().next()
-    {
-        return Err(Denial::ScopeMissing(missing));
+    reaches(&facts.circumstances, wanted)?;
+    let mut giving: Vec<&GrantFacts> = Vec::new();
+    let mut seen = Seen::default();
+    for grant in facts.grants.iter().filter(|grant| grant.on.covers(target)) {
+        if grant.expires_at.is_some_and(|end| end <= now) {
+            seen.expired = true;
+            continue;
+        }
+        match grant.conditions.met(&facts.circumstances, now) {
+            Ok(()) => {
+                seen.held = seen.held.or(grant.capabilities);
+                seen.counts = true;
+                giving.push(grant);
+            }
+            Err(unmet) => seen.unmet.push((grant.capabilities, unmet)),
+        }
     }
-    let covering = || facts.grants.iter().filter(|g| covers(&g.on, target));
-    let live: Vec<&GrantFacts> =
-        covering().filter(|g| g.expires_at.is_none_or(|t| now < t)).collect();
-    if live.is_empty() {
-        return Err(if covering().next().is_some() {
-            Denial::GrantExpired
-        } else {
-            Denial::NoGrant
-        });
-    }
-    let held = live.iter().fold(Capabilities::NONE, |set, g| set.or(g.capabilities));
-    if let Some(missing) = wanted.without(held).iter().next() {
-        return Err(Denial::CapabilityMissing(missing));
-    }
-    let giving: Vec<&GrantFacts> =
-        live.into_iter().filter(|g| !g.capabilities.and(wanted).is_empty()).collect();
+    seen.decide(wanted)?;
+    giving.retain(|grant| !grant.capabilities.and(wanted).is_empty());
     Ok(Permit {
         principal: facts.principal.clone(),
         capabilities: wanted,
-        target,
-        until: giving.iter().filter_map(|g| g.expires_at).min(),
-        grants: giving.iter().map(|g| g.id).collect(),
+        target: target.clone(),
+        until: giving.iter().filter_map(|grant| ends(grant, now)).min(),
+        grants: giving.iter().map(|grant| grant.id).collect(),
         at: now,
     })
 }
 
 /// Gives the most that `authorize` would allow on a target, for lists and forms.
-pub fn allowed(facts: &Facts, target: Target, now: Timestamp) -> Capabilities {
+pub fn allowed(facts: &Facts, target: &Target, now: Timestamp) -> Capabilities {
     Capability::ALL
         .iter()
         .copied()
@@ -209,10 +229,56 @@ pub fn allowed(facts: &Facts, target: Target, now: Timestamp) -> Capabilities {
         .collect()
 }
 
-fn stands(facts: &Facts, target: Target) -> Result<(), Denial> {
+/// Gives what the principal may do on a target, or could after a second factor or an approval: what lists and forms may show of it.
+pub fn within_reach(facts: &Facts, target: &Target, now: Timestamp) -> Capabilities {
+    let near = |one: &Capability| {
+        let decision = authorize(facts, Capabilities::of(&[*one]), target, now);
+        matches!(decision, Ok(_) | Err(Denial::Condition(Unmet::SecondFactor | Unmet::Approval)))
+    };
+    Capability::ALL.iter().copied().filter(near).collect()
+}
+
+/// Gives what the principal may do on at least one target, so that a console knows which of its parts to show.
+pub fn anywhere(facts: &Facts, now: Timestamp) -> Capabilities {
+    let live = facts.grants.iter().filter(|grant| grant.expires_at.is_none_or(|end| now < end));
+    let held = live.fold(Capabilities::NONE, |set, grant| set.or(grant.capabilities));
+    facts.circumstances.limit.map_or(held, |limit| held.and(limit))
+}
+
+/// What the grants that cover a target came to.
+#[derive(Default)]
+struct Seen {
+    held: Capabilities,
+    counts: bool,
+    expired: bool,
+    unmet: Vec<(Capabilities, Unmet)>,
+}
+
+impl Seen {
+    fn decide(&self, wanted: Capabilities) -> Result<(), Denial> {
+        let missing = wanted.without(self.held).iter().next();
+        let hindered = |(set, _): &&(Capabilities, Unmet)| missing.is_none_or(|one| set.has(one));
+        let unmet = self.unmet.iter().filter(hindered).map(|(_, unmet)| *unmet).min();
+        match (missing, unmet) {
+            (None, _) if self.counts => Ok(()),
+            (_, Some(unmet)) => Err(Denial::Condition(unmet)),
+            (Some(missing), None) if self.counts || !self.unmet.is_empty() => {
+                Err(Denial::CapabilityMissing(missing))
+            }
+            _ if self.expired => Err(Denial::GrantExpired),
+            _ => Err(Denial::NoGrant),
+        }
+    }
+}
+
+fn ends(grant: &GrantFacts, now: Timestamp) -> Option<Timestamp> {
+    grant.expires_at.into_iter().chain(grant.conditions.until(now)).min()
+}
+
+fn stands(facts: &Facts, target: &Target) -> Result<(), Denial> {
     let (tenant, active) = match target {
-        Target::Machine { tenant, active, .. } => (tenant, active),
-        Target::Tenant(tenant) => (tenant, true),
+        Target::Machine(machine) => (machine.tenant, machine.active),
+        Target::Tenant(tenant) => (*tenant, true),
     };
     if !facts.active {
         return Err(Denial::PrincipalInactive);
@@ -226,12 +292,9 @@ fn stands(facts: &Facts, target: Target) -> Result<(), Denial> {
     Ok(())
 }
 
-fn covers(on: &Selection, target: Target) -> bool {
-    match (on, target) {
-        (Selection::All, _) => true,
-        (Selection::Machines(list), Target::Machine { id, .. }) => list.contains(&id),
-        (Selection::Machines(_), Target::Tenant(_)) => false,
-    }
+fn reaches(circumstances: &Circumstances, wanted: Capabilities) -> Result<(), Denial> {
+    let Some(limit) = circumstances.limit else { return Ok(()) };
+    wanted.without(limit).iter().next().map_or(Ok(()), |one| Err(Denial::ScopeMissing(one)))
 }
 
 #[cfg(test)]

@@ -13,14 +13,18 @@ pub mod audit;
 pub mod grant;
 pub mod machine;
 pub mod recording;
+pub mod request;
+pub mod role;
 pub mod service;
 pub mod session;
 pub mod sign_in;
 pub mod status;
 pub mod stream;
+pub mod team;
 pub mod terminal;
 pub mod ticket;
 pub mod user;
+pub mod what_ends;
 
 /// A JSON body; what is wrong with it is a problem document.
 #[derive(Debug, FromRequest)]

@@ -1,9 +1,9 @@
-//! Grants: a role given to a principal on a selection of machines.
+//! Grants: a role given to a principal or a team, on a selection of machines, under conditions.
 
-use adit_domain::policy::Selection;
+use adit_domain::policy::{Conditions, Selection};
 use adit_domain::principal::Principal;
 use adit_domain::role::BuiltInRole;
-use adit_domain::{GrantId, MachineId, PrincipalId, Timestamp};
+use adit_domain::{GrantId, MachineId, PrincipalId, TeamId, Timestamp};
 
 use crate::page::{LOWEST, List, Place};
 use crate::principal::read_principal;
@@ -11,21 +11,52 @@ use crate::sql::{Row, args};
 use crate::tx::Tx;
 use crate::{Conflict, Cursor, NewEvent, Page, Paging, StoreError, TenantStore};
 
+pub(crate) mod terms;
+
 /// A grant to add.
 #[derive(Clone, Debug)]
 pub struct NewGrant {
     /// Its id.
     pub id: GrantId,
     /// Who gets the role.
-    pub principal: PrincipalId,
+    pub holder: Holder,
     /// The role's name.
     pub role: String,
     /// On what.
     pub on: Selection,
+    /// When it counts.
+    pub conditions: Conditions,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
     /// When it is given.
     pub at: Timestamp,
+}
+
+/// Who a grant is given to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// A principal.
+    Principal(PrincipalId),
+    /// Everybody in a team.
+    Team(TeamId),
+}
+
+/// Who holds a grant, by name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HolderName {
+    /// A principal.
+    Principal(Principal),
+    /// A team.
+    Team(TeamId, String),
+}
+
+impl std::fmt::Display for HolderName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Principal(principal) => principal.name.fmt(f),
+            Self::Team(_, name) => write!(f, "team:{name}"),
+        }
+    }
 }
 
 /// A grant as its rows have it.
@@ -34,13 +65,15 @@ pub struct Grant {
     /// Its id.
     pub id: GrantId,
     /// Who has the role.
-    pub principal: Principal,
+    pub holder: HolderName,
     /// The role's name.
     pub role: String,
     /// On what.
     pub on: Selection,
     /// The labels of the machines, in the order of `on`; empty when it is on all.
     pub machine_labels: Vec<String>,
+    /// When it counts.
+    pub conditions: Conditions,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
     /// When it was given.
@@ -50,9 +83,11 @@ pub struct Grant {
 macro_rules! grant {
     ($where:literal) => {
         concat!(
-            "SELECT g.id, p.id, p.tenant_id, p.kind, p.name, g.role, g.all_machines, g.expires_at, g.created_at, m.id, m.label \
+            "SELECT g.id, g.role, g.all_machines, g.matcher, g.conditions, g.expires_at, g.created_at, t.id, t.name, \
+             p.id, p.tenant_id, p.kind, p.name, m.id, m.label \
              FROM grants g \
-             JOIN principals p ON p.tenant_id = g.tenant_id AND p.id = g.principal_id \
+             LEFT JOIN principals p ON p.tenant_id = g.tenant_id AND p.id = g.principal_id \
+             LEFT JOIN teams t ON t.tenant_id = g.tenant_id AND t.id = g.team_id \
              LEFT JOIN grant_machines x ON x.tenant_id = g.tenant_id AND x.grant_id = g.id \
              LEFT JOIN machines m ON m.tenant_id = x.tenant_id AND m.id = x.machine_id \
              WHERE g.tenant_id = $1 AND g.deleted_at IS NULL AND ",
@@ -117,21 +152,23 @@ impl TenantStore {
         Ok(read_all(self.rows(FIND, args![id]).await?)?.pop())
     }
 
-    /// Lists the grants that were not taken away, of one principal or of all, the oldest first.
+    /// Lists the grants that were not taken away, of one principal or team or of all, the oldest first.
     ///
     /// # Errors
     /// [`StoreError::BadCursor`], [`StoreError::Unavailable`].
     pub async fn list_grants(
         &self,
-        of: Option<PrincipalId>,
+        of: Option<Holder>,
         paging: &Paging,
     ) -> Result<Page<Grant>, StoreError> {
         let sql = grant!(
             "g.id IN (SELECT id FROM grants WHERE tenant_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR principal_id = $2) \
-             AND (created_at, id) > ($3, $4) ORDER BY created_at, id LIMIT $5)"
+             AND ($3 IS NULL OR team_id = $3) AND (created_at, id) > ($4, $5) ORDER BY created_at, id LIMIT $6)"
         );
         let place = paging.place(List::Grants, LOWEST)?;
-        let rows = self.rows(sql, args![of, place.first, place.id, paging.rows()]).await?;
+        let (principal, team) = of.map_or((None, None), Holder::columns);
+        let own = args![principal, team, place.first, place.id, paging.rows()];
+        let rows = self.rows(sql, own).await?;
         Ok(Page::of(read_all(rows)?, paging, |grant| {
             let place = Place { first: grant.created_at.0, second: 0, id: grant.id.0 };
             Cursor::new(List::Grants, place)
@@ -139,23 +176,33 @@ impl TenantStore {
     }
 }
 
+impl Holder {
+    fn columns(self) -> (Option<PrincipalId>, Option<TeamId>) {
+        match self {
+            Self::Principal(id) => (Some(id), None),
+            Self::Team(id) => (None, Some(id)),
+        }
+    }
+}
+
 /// Adds a grant; the caller marks the change.
 pub(crate) async fn insert(tx: &mut Tx, new: NewGrant) -> Result<(), StoreError> {
-    stands(
-        tx,
-        "SELECT 1 FROM principals WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL",
-        new.principal.0,
-    )
-    .await?;
+    let (sql, holder) = match new.holder {
+        Holder::Principal(id) => (
+            "SELECT 1 FROM principals WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL",
+            id.0,
+        ),
+        Holder::Team(id) => {
+            ("SELECT 1 FROM teams WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL", id.0)
+        }
+    };
+    stands(tx, sql, holder).await?;
     if BuiltInRole::find(&new.role).is_none() {
         let role = "SELECT 1 FROM roles WHERE tenant_id = $1 AND name = $2 AND deleted_at IS NULL";
         let found = tx.row(role, args![new.role.as_str()]).await?;
         found.ok_or(StoreError::Conflict(Conflict::Refers))?;
     }
-    let all = new.on == Selection::All;
-    let sql = "INSERT INTO grants (tenant_id, id, principal_id, role, all_machines, created_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    tx.run(sql, args![new.id, new.principal, new.role, all, new.at, new.expires_at]).await?;
+    insert_row(tx, &new).await?;
     let Selection::Machines(machines) = new.on else { return Ok(()) };
     for machine in machines {
         let sql = "SELECT 1 FROM machines WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
@@ -164,6 +211,22 @@ pub(crate) async fn insert(tx: &mut Tx, new: NewGrant) -> Result<(), StoreError>
         tx.run(sql, args![new.id, machine]).await?;
     }
     Ok(())
+}
+
+async fn insert_row(tx: &mut Tx, new: &NewGrant) -> Result<(), StoreError> {
+    let sql = "INSERT INTO grants (tenant_id, id, principal_id, team_id, role, all_machines, matcher, conditions, created_at, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let (principal, team) = new.holder.columns();
+    let all = new.on == Selection::All;
+    let matcher = match &new.on {
+        Selection::Matching(matcher) => Some(terms::write_matcher(matcher)?),
+        Selection::All | Selection::Machines(_) => None,
+    };
+    let conditions = terms::write_conditions(&new.conditions)?;
+    let role = new.role.as_str();
+    let own =
+        args![new.id, principal, team, role, all, matcher, conditions, new.at, new.expires_at];
+    tx.run(sql, own).await.map(|_| ())
 }
 
 async fn stands(tx: &mut Tx, sql: &'static str, id: uuid::Uuid) -> Result<(), StoreError> {
@@ -192,9 +255,28 @@ fn read_all(rows: Vec<Row>) -> Result<Vec<Grant>, StoreError> {
 
 fn read(row: &mut Row) -> Result<Grant, StoreError> {
     let id = GrantId(row.uuid()?);
-    let principal = read_principal(row)?;
     let role = row.text()?;
-    let on = if row.flag()? { Selection::All } else { Selection::Machines(Vec::new()) };
+    let on = read_selection(row)?;
+    let conditions = terms::read_conditions(&row.text()?)?;
     let (expires_at, created_at) = (row.maybe_time()?, row.time()?);
-    Ok(Grant { id, principal, role, on, machine_labels: Vec::new(), expires_at, created_at })
+    let team = row.maybe_uuid()?.map(TeamId).zip(row.maybe_text()?);
+    let holder = match team {
+        Some((id, name)) => {
+            row.skip(4);
+            HolderName::Team(id, name)
+        }
+        None => HolderName::Principal(read_principal(row)?),
+    };
+    let machine_labels = Vec::new();
+    Ok(Grant { id, holder, role, on, machine_labels, conditions, expires_at, created_at })
+}
+
+/// Reads `all_machines` and `matcher`; listed machines come in rows of their own.
+pub(crate) fn read_selection(row: &mut Row) -> Result<Selection, StoreError> {
+    let (all, matcher) = (row.flag()?, row.maybe_text()?);
+    Ok(match matcher {
+        Some(text) => Selection::Matching(terms::read_matcher(&text)?),
+        None if all => Selection::All,
+        None => Selection::Machines(Vec::new()),
+    })
 }

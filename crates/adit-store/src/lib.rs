@@ -20,6 +20,7 @@ mod postgres;
 mod principal;
 mod reads;
 mod recording;
+mod request;
 mod role;
 mod service;
 mod session;
@@ -27,6 +28,7 @@ mod setting;
 mod sql;
 mod sqlite;
 mod store;
+mod team;
 mod tenant;
 mod ticket;
 mod tx;
@@ -37,7 +39,7 @@ pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, Secre
 pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};
 pub use gateway::ChainHead;
-pub use grant::{Grant, NewGrant};
+pub use grant::{Grant, Holder, HolderName, NewGrant};
 pub use machine::{
     Machine, MachineFacts, MachineKey, NewEnrolmentToken, NewMachine, NewMachineKey,
 };
@@ -49,6 +51,7 @@ pub use oauth::{
 pub use page::{Cursor, MAX_PAGE, NotACursor, Page, Paging};
 pub use principal::{Account, FirstAdmin, NewPrincipal};
 pub use recording::{Deletion, FinishedRecording, Recording, RecordingFilter, RecordingState};
+pub use request::{AccessRequest, Decision, NewRequest, RequestState};
 pub use role::Role;
 pub use service::{ClientSecret, NewClientSecret, NewService, Service};
 pub use session::{
@@ -56,6 +59,7 @@ pub use session::{
     SessionFilter, SessionKind, SessionNote,
 };
 pub use store::{Meter, NoMeter, Store, StoreConfig, StoreOptions, TenantStore};
+pub use team::{LOCAL as LOCAL_MEMBER, Member, Team};
 pub use ticket::Forgotten;
 
 pub use adit_wire::audit::{AuditEvent, Chain, Outcome, Party, Record};

@@ -1,8 +1,9 @@
 //! Machines, their keys, and the tokens by which they come in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use adit_domain::{MachineId, MachineLabel, PrincipalId, TenantId, Timestamp, TokenId};
+use adit_domain::{MachineId, MachineLabel, PrincipalId, TeamId, TenantId, Timestamp, TokenId};
 use uuid::Uuid;
 
 use crate::page::{LOWEST, List, Place};
@@ -39,7 +40,9 @@ pub struct Machine {
     /// What it says of itself.
     pub facts: MachineFacts,
     /// What operators say of it.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Arc<BTreeMap<String, String>>,
+    /// The team that it belongs to.
+    pub team: Option<(TeamId, String)>,
     /// The public half of its Noise static key.
     pub link_key: [u8; 32],
     /// The run of its agent that was seen last.
@@ -113,7 +116,8 @@ macro_rules! machine {
         concat!(
             "SELECT ",
             $before,
-            "m.id, m.tenant_id, m.label, m.hostname, m.os, m.arch, m.version, m.cores, m.memory_bytes, m.tags, \
+            "m.id, m.tenant_id, m.label, m.hostname, m.os, m.arch, m.version, m.cores, m.memory_bytes, m.tags, m.team_id, \
+             (SELECT t.name FROM teams t WHERE t.tenant_id = m.tenant_id AND t.id = m.team_id), \
              m.link_key, m.instance, m.created_at, m.last_seen_at, m.deleted_at FROM ",
             $from_where
         )
@@ -308,23 +312,35 @@ impl TenantStore {
         .await
     }
 
-    /// Replaces what operators say of a machine. Tells whether it is there.
+    /// Replaces what operators say of a machine: its tags and its team. Tells whether it is there.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn set_machine_tags<E>(
+    /// [`Conflict::Refers`] for a team that is not there.
+    pub async fn describe_machine<E>(
         &self,
         id: MachineId,
         tags: &BTreeMap<String, String>,
+        team: Option<TeamId>,
         tell: E,
     ) -> Result<bool, StoreError>
     where
         E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
     {
-        let sql =
-            "UPDATE machines SET tags = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
-        let own = args![id, crate::session::json(tags)?];
-        self.write(tell, move |tx| Box::pin(async move { Ok(tx.run(sql, own).await? > 0) })).await
+        let stands = "SELECT 1 FROM teams WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+        let sql = "UPDATE machines SET tags = $3, team_id = $4 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+        let own = args![id, crate::session::json(tags)?, team];
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                if let Some(team) = team {
+                    let found = tx.row(stands, args![team]).await?;
+                    found.ok_or(StoreError::Conflict(Conflict::Refers))?;
+                }
+                let done = tx.run(sql, own).await? > 0;
+                tx.change_access().await?;
+                Ok(done)
+            })
+        })
+        .await
     }
 
     /// Removes a machine and revokes its keys; gives it as it was, `None` if it was not there.
@@ -422,6 +438,10 @@ async fn revoke_keys(tx: &mut Tx, machine: MachineId, at: Timestamp) -> Result<(
     tx.run(sql, args![machine, at]).await.map(|_| ())
 }
 
+fn read_tags(text: &str) -> Result<Arc<BTreeMap<String, String>>, StoreError> {
+    serde_json::from_str(text).map(Arc::new).map_err(|_| StoreError::Corrupt("tags"))
+}
+
 fn read(row: &mut Row) -> Result<Machine, StoreError> {
     Ok(Machine {
         id: MachineId(row.uuid()?),
@@ -435,7 +455,8 @@ fn read(row: &mut Row) -> Result<Machine, StoreError> {
             cores: row.count()?,
             memory_bytes: row.count()?,
         },
-        tags: serde_json::from_str(&row.text()?).map_err(|_| StoreError::Corrupt("tags"))?,
+        tags: read_tags(&row.text()?)?,
+        team: row.maybe_uuid()?.map(TeamId).zip(row.maybe_text()?),
         link_key: row.hash()?,
         instance: row.maybe_uuid()?,
         added_at: row.time()?,

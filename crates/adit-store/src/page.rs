@@ -67,6 +67,8 @@ pub(crate) enum List {
     Events = b'e' as isize,
     Services = b'v' as isize,
     Families = b'f' as isize,
+    Teams = b't' as isize,
+    Requests = b'q' as isize,
 }
 
 /// What a cursor holds: the sort key of the last item shown.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use adit_domain::policy::{Circumstances, GrantFacts, Selection};
 use adit_domain::principal::{Principal, PrincipalKind, PrincipalName};
 use adit_domain::role::BuiltInRole;
-use adit_domain::{Capability, Facts, GrantId, MachineId, PrincipalId, TenantId, Timestamp};
+use adit_domain::{
+    Capability, Facts, GrantId, MachineId, PrincipalId, TeamId, TenantId, Timestamp,
+};
 
 use crate::page::{LOWEST, List, Place};
 use crate::sql::{Row, args};
@@ -187,16 +189,42 @@ impl TenantStore {
         }
         Ok(facts.map(|facts| Facts { grants: grants.into_values().collect(), ..facts }))
     }
+
+    /// Loads what everybody in a team holds through it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn load_team_grants(&self, team: TeamId) -> Result<Vec<GrantFacts>, StoreError> {
+        let mut grants = BTreeMap::new();
+        for mut row in self.rows(TEAM_GRANTS, args![team]).await? {
+            let id = GrantId(row.uuid()?);
+            read_grant(&mut grants, id, &mut row)?;
+        }
+        Ok(grants.into_values().collect())
+    }
 }
 
-/// A principal beside each of its grants, each beside each of its machines and of a custom role's capabilities.
-const FACTS: &str = "SELECT p.id, p.tenant_id, p.kind, p.name, p.active, g.id, g.role, g.expires_at, g.all_machines, m.machine_id, c.capability \
+/// A principal beside each grant that it or a team of its holds, each beside each of its machines and of a custom role's capabilities.
+const FACTS: &str = "SELECT p.id, p.tenant_id, p.kind, p.name, p.active, g.id, g.role, g.expires_at, g.all_machines, g.matcher, g.conditions, \
+     g.team_id, g.team_name, m.machine_id, c.capability \
      FROM principals p \
-     LEFT JOIN grants g ON g.tenant_id = p.tenant_id AND g.principal_id = p.id AND g.deleted_at IS NULL \
+     LEFT JOIN (SELECT h.id, h.tenant_id, h.role, h.expires_at, h.all_machines, h.matcher, h.conditions, h.team_id, NULL AS team_name \
+         FROM grants h WHERE h.tenant_id = $1 AND h.principal_id = $2 AND h.deleted_at IS NULL \
+         UNION ALL SELECT h.id, h.tenant_id, h.role, h.expires_at, h.all_machines, h.matcher, h.conditions, h.team_id, t.name \
+         FROM team_members x JOIN teams t ON t.tenant_id = x.tenant_id AND t.id = x.team_id AND t.deleted_at IS NULL \
+         JOIN grants h ON h.tenant_id = x.tenant_id AND h.team_id = x.team_id AND h.deleted_at IS NULL \
+         WHERE x.tenant_id = $1 AND x.principal_id = $2) g ON g.tenant_id = p.tenant_id \
      LEFT JOIN grant_machines m ON m.tenant_id = g.tenant_id AND m.grant_id = g.id \
      LEFT JOIN roles r ON r.tenant_id = g.tenant_id AND r.name = g.role AND r.deleted_at IS NULL \
      LEFT JOIN role_capabilities c ON c.tenant_id = r.tenant_id AND c.role_id = r.id \
      WHERE p.tenant_id = $1 AND p.id = $2";
+
+const TEAM_GRANTS: &str = "SELECT g.id, g.role, g.expires_at, g.all_machines, g.matcher, g.conditions, g.team_id, t.name, m.machine_id, c.capability \
+     FROM grants g JOIN teams t ON t.tenant_id = g.tenant_id AND t.id = g.team_id \
+     LEFT JOIN grant_machines m ON m.tenant_id = g.tenant_id AND m.grant_id = g.id \
+     LEFT JOIN roles r ON r.tenant_id = g.tenant_id AND r.name = g.role AND r.deleted_at IS NULL \
+     LEFT JOIN role_capabilities c ON c.tenant_id = r.tenant_id AND c.role_id = r.id \
+     WHERE g.tenant_id = $1 AND g.team_id = $2 AND g.deleted_at IS NULL";
 
 fn read_grant(
     grants: &mut BTreeMap<GrantId, GrantFacts>,
@@ -205,14 +233,18 @@ fn read_grant(
 ) -> Result<(), StoreError> {
     let role = row.text()?;
     let expires_at = row.maybe_time()?;
-    let all = row.flag()?;
+    let on = grant::read_selection(row)?;
+    let conditions = grant::terms::read_conditions(&row.text()?)?;
+    let team = row.maybe_uuid()?.map(TeamId).zip(row.maybe_text()?);
     let built_in = BuiltInRole::find(&role);
     let grant = grants.entry(id).or_insert_with(|| GrantFacts {
         id,
         capabilities: built_in.map(BuiltInRole::capabilities).unwrap_or_default(),
         role,
-        on: if all { Selection::All } else { Selection::Machines(Vec::new()) },
+        on,
         expires_at,
+        conditions,
+        team,
     });
     if let (Some(machine), Selection::Machines(list)) = (row.maybe_uuid()?, &mut grant.on)
         && !list.contains(&MachineId(machine))
@@ -245,6 +277,8 @@ pub(crate) async fn deactivate(
     for sql in [credentials, families, grants, tickets] {
         tx.run(sql, args![id, at]).await?;
     }
+    tx.run("DELETE FROM team_members WHERE tenant_id = $1 AND principal_id = $2", args![id])
+        .await?;
     tx.change_access().await?;
     Ok(true)
 }

@@ -54,6 +54,64 @@ impl TenantStore {
         .await
     }
 
+    /// Replaces what a role allows; what it no longer does ends. Tells whether the role is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn change_role<E>(&self, role: Role, tell: E) -> Result<bool, StoreError>
+    where
+        E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
+    {
+        let find = "SELECT id FROM roles WHERE tenant_id = $1 AND name = $2 AND deleted_at IS NULL";
+        let clear = "DELETE FROM role_capabilities WHERE tenant_id = $1 AND role_id = $2";
+        let each =
+            "INSERT INTO role_capabilities (tenant_id, role_id, capability) VALUES ($1, $2, $3)";
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                let Some(mut row) = tx.row(find, args![role.name]).await? else {
+                    return Ok(false);
+                };
+                let id = RoleId(row.uuid()?);
+                tx.run(clear, args![id]).await?;
+                for one in role.capabilities.iter() {
+                    tx.run(each, args![id, one.as_str()]).await?;
+                }
+                tx.change_access().await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Removes a role and takes away every grant of it. Tells whether it was there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn remove_role<E>(
+        &self,
+        name: &str,
+        at: Timestamp,
+        tell: E,
+    ) -> Result<bool, StoreError>
+    where
+        E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
+    {
+        let off = "UPDATE roles SET deleted_at = $3 WHERE tenant_id = $1 AND name = $2 AND deleted_at IS NULL";
+        let grants = "UPDATE grants SET deleted_at = $3 WHERE tenant_id = $1 AND role = $2 AND deleted_at IS NULL";
+        let name = name.to_owned();
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                if tx.run(off, args![name.as_str(), at]).await? == 0 {
+                    return Ok(false);
+                }
+                tx.run(grants, args![name, at]).await?;
+                tx.change_access().await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
     /// Lists every role, the built-in ones first.
     ///
     /// # Errors

@@ -87,6 +87,8 @@ pub struct OpenSession {
     pub grants: Vec<GrantId>,
     /// The client's address.
     pub client: Option<String>,
+    /// When the owner's second factor had been shown, as it began.
+    pub second_factor_at: Option<Timestamp>,
     /// The width of its window.
     pub cols: u16,
     /// The height of its window.
@@ -145,6 +147,8 @@ pub struct Session {
     pub run_as: Option<String>,
     /// The client's address.
     pub client: Option<String>,
+    /// When the owner's second factor had been shown, as it began.
+    pub second_factor_at: Option<Timestamp>,
     /// The gateway that holds it.
     pub gateway: Option<GatewayId>,
     /// The width of its window.
@@ -224,7 +228,7 @@ macro_rules! session {
     ($where:literal) => {
         concat!(
             "SELECT p.id, p.tenant_id, p.kind, p.name, s.id, s.machine_id, m.label, s.kind, s.command, s.env, s.pty, s.capabilities, s.grants, \
-             s.state, s.recording, s.strict, r.state, s.run_as, s.client, s.gateway_id, s.cols, s.rows, s.reserved_at, s.started_at, \
+             s.state, s.recording, s.strict, r.state, s.run_as, s.client, s.second_factor_at, s.gateway_id, s.cols, s.rows, s.reserved_at, s.started_at, \
              s.ends_at, s.ended_at, s.reason, s.exit_status, s.signal, s.bytes_in, s.bytes_out \
              FROM sessions s \
              JOIN principals p ON p.tenant_id = s.tenant_id AND p.id = s.principal_id \
@@ -475,7 +479,7 @@ async fn start(tx: &mut Tx, open: OpenSession) -> Result<Opening, StoreError> {
         }
     }
     let sql = "UPDATE sessions SET state = 'opening', capabilities = $3, grants = $4, client = $5, cols = $6, rows = $7, started_at = $8, \
-         ends_at = $9, gateway_id = $10 WHERE tenant_id = $1 AND id = $2 AND state = 'reserved'";
+         ends_at = $9, gateway_id = $10, second_factor_at = $11 WHERE tenant_id = $1 AND id = $2 AND state = 'reserved'";
     let gateway = tx.gateway;
     let own = args![
         open.id,
@@ -486,7 +490,8 @@ async fn start(tx: &mut Tx, open: OpenSession) -> Result<Opening, StoreError> {
         i64::from(open.rows),
         open.at,
         open.ends_at,
-        gateway
+        gateway,
+        open.second_factor_at
     ];
     if tx.run(sql, own).await? == 0 {
         return Ok(Opening::Gone);
@@ -592,6 +597,7 @@ fn read(row: &mut Row) -> Result<Session, StoreError> {
             .transpose()?,
         run_as: row.maybe_text()?,
         client: row.maybe_text()?,
+        second_factor_at: row.maybe_time()?,
         gateway: row.maybe_uuid()?.map(GatewayId),
         cols: row.count()?,
         rows: row.count()?,

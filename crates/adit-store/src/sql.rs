@@ -54,6 +54,8 @@ from! {
     adit_domain::KeyId => Uuid, |value| value.0;
     adit_domain::GrantId => Uuid, |value| value.0;
     adit_domain::RoleId => Uuid, |value| value.0;
+    adit_domain::TeamId => Uuid, |value| value.0;
+    adit_domain::RequestId => Uuid, |value| value.0;
     adit_domain::EventId => Uuid, |value| value.0;
     adit_domain::GatewayId => Uuid, |value| value.0;
 }
@@ -162,6 +164,11 @@ macro_rules! column {
 }
 
 impl Row {
+    /// Passes over columns that are empty.
+    pub(crate) fn skip(&mut self, columns: usize) {
+        self.at += columns;
+    }
+
     pub(crate) fn int(&mut self) -> Result<i64, StoreError> {
         column!(self, i64)
     }

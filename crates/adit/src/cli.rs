@@ -19,12 +19,15 @@ mod machine;
 mod options;
 mod play;
 mod recording;
+mod request;
 mod role;
 mod service;
 mod session;
 mod stream;
+mod team;
 mod token;
 mod user;
+mod what_ends;
 mod when;
 mod why;
 
@@ -68,8 +71,12 @@ pub enum Command {
     Token(token::Token),
     /// Give roles to people and machines, list them, and take them away
     Grant(grant::Grant),
-    /// List the roles and what they allow
+    /// List the roles and what they allow, make and change roles of your own
     Role(role::Role),
+    /// Make teams, and take people into them
+    Team(team::Team),
+    /// Ask for a role for a time, and decide about what others ask for
+    Request(request::Request),
     /// Say whether somebody may do something, and by what
     Why(why::Why),
     /// Look for what is wrong, and say how to mend it
@@ -107,6 +114,8 @@ impl Command {
             Self::Token(command) => command.run().await,
             Self::Grant(command) => command.run().await,
             Self::Role(command) => command.run().await,
+            Self::Team(command) => command.run().await,
+            Self::Request(command) => command.run().await,
             Self::Why(command) => command.run().await,
             Self::Doctor(command) => command.run().await,
             Self::Login(command) => command.run().await,

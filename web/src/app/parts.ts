@@ -10,7 +10,7 @@ export interface Part {
   path: string;
   name: string;
   icon: Component;
-  /** Any of these shows the part; a part that the caller may not use is not there. */
+  /** Any of these shows the part, none at all shows it to everybody; a part that the caller may not use is not there. */
   needs: string[];
   /** What it needs is needed on everything and not on some machine: it belongs to no machine. */
   everywhere?: boolean;
@@ -20,7 +20,7 @@ const PARTS: Part[] = [
   { path: "/machines", name: "Machines", icon: Server, needs: ["machine:view"] },
   { path: "/sessions", name: "Sessions", icon: Captions, needs: ["terminal:spawn", "terminal:view", "session:list"] },
   { path: "/recordings", name: "Recordings", icon: CirclePlay, needs: ["recording:view"] },
-  { path: "/access", name: "Access", icon: KeyRound, needs: ["access:manage"], everywhere: true },
+  { path: "/access", name: "Access", icon: KeyRound, needs: [] },
   { path: "/audit", name: "Audit", icon: ScrollText, needs: ["audit:read"], everywhere: true },
 ];
 
@@ -28,5 +28,5 @@ const PARTS: Part[] = [
 export function usableParts(): Part[] {
   const may = (part: Part, capability: string) =>
     part.everywhere ? account.mayEverywhere(capability) : account.may(capability);
-  return PARTS.filter((part) => part.needs.some((capability) => may(part, capability)));
+  return PARTS.filter((part) => part.needs.length === 0 || part.needs.some((capability) => may(part, capability)));
 }

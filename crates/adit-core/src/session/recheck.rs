@@ -1,11 +1,13 @@
 //! What a live session rests on, asked again: the rights of its owner and of everybody who watches, and the sign-ins that they came with.
 
-use adit_domain::{Capabilities, Code, PrincipalId, Timestamp, policy};
+use adit_domain::policy::{self, Circumstances};
+use adit_domain::{Capabilities, Code, Facts, PrincipalId, Timestamp};
 use adit_store::Session;
 
 use super::viewer::{Arrival, ViewerId};
 use crate::Gateway;
 use crate::access::target_of;
+use crate::what_ends::circumstances;
 
 /// What a look at the rights of a session and its viewers gave.
 #[derive(Debug, Default)]
@@ -23,10 +25,13 @@ impl Gateway {
         session: &Session,
         viewers: &[(ViewerId, Arrival)],
     ) -> Verdict {
-        let owner = self.look_at(session, session.principal.id, session.capabilities).await;
+        let how = circumstances(session);
+        let owner = self.look_at(session, session.principal.id, session.capabilities, how).await;
         let mut verdict = Verdict { owner, viewers: Vec::new() };
         for (viewer, arrival) in viewers {
-            let code = match self.look_at(session, arrival.principal, arrival.capabilities).await {
+            let how = arrival.circumstances.clone();
+            let seen = self.look_at(session, arrival.principal, arrival.capabilities, how).await;
+            let code = match seen {
                 Some(code) => Some(code),
                 None => self.look_at_sign_in(arrival).await,
             };
@@ -50,10 +55,11 @@ impl Gateway {
         session: &Session,
         who: PrincipalId,
         wanted: Capabilities,
+        circumstances: Circumstances,
     ) -> Option<Code> {
         let tenant = self.store.tenant(session.tenant);
         let facts = match tenant.load_facts(who).await {
-            Ok(Some(facts)) => facts,
+            Ok(Some(facts)) => Facts { circumstances, ..facts },
             Ok(None) => return Some(Code::PrincipalInactive),
             Err(_) => return None,
         };
@@ -63,7 +69,7 @@ impl Gateway {
             Err(_) => return None,
         };
         let now: Timestamp = self.clock.now();
-        match policy::authorize(&facts, wanted, target_of(&machine), now) {
+        match policy::authorize(&facts, wanted, &target_of(&machine), now) {
             Ok(_) => None,
             Err(policy::Denial::PrincipalInactive) => Some(Code::PrincipalInactive),
             Err(policy::Denial::TargetInactive) => Some(Code::TargetInactive),

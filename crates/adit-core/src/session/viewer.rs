@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use adit_domain::policy::Circumstances;
 use adit_domain::{Capabilities, Capability, Ids, PrincipalId, SessionId, TokenId};
 use adit_link::resume::InputRelay;
 use aws_lc_rs::hmac;
@@ -63,6 +64,8 @@ pub struct Arrival {
     pub credential: Option<TokenId>,
     /// The name that others see: `user:ann`.
     pub name: Arc<str>,
+    /// How it comes, for each time that its right is looked at again.
+    pub circumstances: Circumstances,
     /// What it may do here: the session's capabilities and its own.
     pub capabilities: Capabilities,
     /// Its window.

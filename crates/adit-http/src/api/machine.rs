@@ -40,6 +40,9 @@ pub struct Machine {
     cores: u32,
     memory_bytes: u64,
     tags: BTreeMap<String, String>,
+    /// The team that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen_at: Option<String>,
     added_at: String,
@@ -50,7 +53,8 @@ pub struct Machine {
 
 fn shown(app: &App, machine: &adit_store::Machine, facts: &adit_domain::Facts) -> Option<Machine> {
     let now = app.gateway.clock.now();
-    let may = policy::allowed(facts, target_of(machine), now);
+    // What a second factor or an approval would open is shown, so that one can ask for it.
+    let may = policy::within_reach(facts, &target_of(machine), now);
     if !may.has(Capability::MachineView) {
         return None;
     }
@@ -68,7 +72,8 @@ fn shown(app: &App, machine: &adit_store::Machine, facts: &adit_domain::Facts) -
         version: machine.facts.version.clone(),
         cores: machine.facts.cores,
         memory_bytes: machine.facts.memory_bytes,
-        tags: machine.tags.clone(),
+        tags: (*machine.tags).clone(),
+        team: machine.team.as_ref().map(|(_, name)| name.clone()),
         last_seen_at: machine.last_seen_at.map(api::time),
         added_at: api::time(machine.added_at),
         live_sessions: app.gateway.sessions.count_on(machine.id),
@@ -105,6 +110,35 @@ pub async fn show(
     let machine = app.gateway.find_machine(&caller, &machine).await?;
     let facts = app.gateway.facts_of(&caller).await?;
     shown(&app, &machine, &facts).map(Json).ok_or_else(|| Code::TargetUnknown.into())
+}
+
+/// What operators say of a machine.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Its tags, all of them; absent: as they are.
+    tags: Option<BTreeMap<String, String>>,
+    /// The name of the team that it belongs to, empty for none; absent: as it is.
+    team: Option<String>,
+}
+
+/// Says anew what tags a machine has and which team it belongs to. Roles that rest on either follow within a second.
+#[utoipa::path(patch, path = "/api/v1/machines/{machine}", tag = "machines",
+    params(("machine" = String, Path, description = "Its id or label")), request_body = Description, responses(
+    (status = 204, description = "Described"), Fails,
+))]
+pub async fn describe(
+    State(app): State<Arc<App>>,
+    Authenticated(caller): Authenticated,
+    Path(machine): Path<String>,
+    Body(body): Body<Description>,
+) -> Result<StatusCode, ApiError> {
+    let machine = app.gateway.find_machine(&caller, &machine).await?;
+    let tags = body.tags.unwrap_or_else(|| (*machine.tags).clone());
+    let present = machine.team.as_ref().map(|(_, name)| name.clone());
+    let team = body.team.or(present).filter(|name| !name.is_empty());
+    app.gateway.describe_machine(&caller, &machine, tags, team.as_deref()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Removes a machine: its credentials open nothing from then on, its sessions end.

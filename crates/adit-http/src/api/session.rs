@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adit_core::Caller;
-use adit_core::access::target_of;
+use adit_core::access::target_of_past;
 use adit_domain::session::State as Life;
 use adit_domain::{Capability, Code, Facts, policy};
 use adit_store::{RecordingState, SessionFilter, SessionKind};
@@ -149,13 +149,8 @@ async fn may(
         return Ok(adit_domain::Capabilities::NONE);
     };
     // What was done on a machine is still to be seen after the machine is gone.
-    let target = match target_of(&machine) {
-        policy::Target::Machine { id, tenant, .. } => {
-            policy::Target::Machine { id, tenant, active: true }
-        }
-        other @ policy::Target::Tenant(_) => other,
-    };
-    Ok(policy::allowed(facts, target, app.gateway.clock.now()))
+    let target = target_of_past(&machine);
+    Ok(policy::allowed(facts, &target, app.gateway.clock.now()))
 }
 
 fn shown(

@@ -86,8 +86,16 @@ pub struct Me {
 #[serde(rename_all = "camelCase")]
 pub struct MyGrant {
     role: String,
-    /// `everything`, or how many machines.
+    /// `everything`, how many machines, or what they are like.
     on: String,
+    /// The team that it is held through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<String>,
+    /// When it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<super::grant::Conditions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 /// Says who the caller is and what it may do.
@@ -101,18 +109,13 @@ pub async fn me(
     let facts = app.gateway.facts_of(&caller).await?;
     let now = app.gateway.clock.now();
     let tenant = Target::Tenant(caller.principal.tenant);
-    let anywhere = facts
-        .grants
-        .iter()
-        .filter(|grant| grant.expires_at.is_none_or(|at| now < at))
-        .fold(adit_domain::Capabilities::NONE, |set, grant| set.or(grant.capabilities));
     Ok(Json(Me {
         id: caller.principal.id.to_string(),
         name: caller.principal.name.name().to_owned(),
         kind: caller.principal.name.kind().as_str().to_owned(),
         tenant: caller.principal.tenant.to_string(),
-        capabilities: policy::allowed(&facts, tenant, now).names(),
-        anywhere: anywhere.names(),
+        capabilities: policy::allowed(&facts, &tenant, now).names(),
+        anywhere: policy::anywhere(&facts, now).names(),
         grants: facts
             .grants
             .iter()
@@ -121,7 +124,13 @@ pub async fn me(
                 on: match &grant.on {
                     policy::Selection::All => "everything".to_owned(),
                     policy::Selection::Machines(list) => format!("{} machines", list.len()),
+                    policy::Selection::Matching(matcher) => {
+                        adit_core::grant::matcher_words(matcher)
+                    }
                 },
+                team: grant.team.as_ref().map(|(_, name)| name.clone()),
+                conditions: super::grant::Conditions::of(&grant.conditions),
+                expires_at: grant.expires_at.map(crate::api::time),
             })
             .collect(),
     }))

@@ -116,7 +116,7 @@ pub async fn sessions(
     let facts = app.gateway.facts_of(&caller).await?;
     let now: Timestamp = app.gateway.clock.now();
     let tenant = adit_domain::policy::Target::Tenant(caller.principal.tenant);
-    let all = adit_domain::policy::allowed(&facts, tenant, now).has(Capability::SessionEnd);
+    let all = adit_domain::policy::allowed(&facts, &tenant, now).has(Capability::SessionEnd);
     let principal = (!all).then_some(caller.principal.id);
     let mut sessions = Vec::new();
     let mut paging = Paging { cursor: None, limit: 200 };

@@ -158,6 +158,22 @@ impl Client {
         self.ask(Method::POST, path, &[], Some(body)).await
     }
 
+    /// Puts something in the place of what is there.
+    ///
+    /// # Errors
+    /// The gateway refused or did not answer.
+    pub async fn replace(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::PUT, path, &[], Some(body)).await
+    }
+
+    /// Changes parts of something.
+    ///
+    /// # Errors
+    /// The gateway refused or did not answer.
+    pub async fn change(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::PATCH, path, &[], Some(body)).await
+    }
+
     /// Removes something.
     ///
     /// # Errors

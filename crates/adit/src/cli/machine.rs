@@ -45,6 +45,20 @@ enum Action {
         /// Its label or id
         machine: String,
     },
+    /// Say anew what tags a machine has and which team it belongs to; roles that rest on them follow
+    Describe {
+        /// Its label or id
+        machine: String,
+        /// A tag; may be given again, and replaces all that there are
+        #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = super::grant::parse_tag)]
+        tags: Vec<(String, String)>,
+        /// Take all its tags away
+        #[arg(long, conflicts_with = "tags")]
+        no_tags: bool,
+        /// The team that it belongs to; empty for none
+        #[arg(long, value_name = "TEAM")]
+        team: Option<String>,
+    },
     /// Remove a machine: its key stops counting and its sessions end
     Rm {
         /// Its label or id
@@ -78,6 +92,7 @@ pub struct Listed {
     cores: u32,
     memory_bytes: u64,
     tags: BTreeMap<String, String>,
+    team: Option<String>,
     /// When its agent was last heard.
     pub last_seen_at: Option<String>,
     added_at: Option<String>,
@@ -105,6 +120,20 @@ impl Machine {
                 let sentence =
                     format!("{machine} is removed; its agent is turned away from now on.");
                 output.done(&json!({ "removed": machine }), &sentence)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Describe { machine, tags, no_tags, team } => {
+                let mut body = json!({});
+                if no_tags || !tags.is_empty() {
+                    let tags: BTreeMap<String, String> = tags.into_iter().collect();
+                    body["tags"] = json!(tags);
+                }
+                if let Some(team) = team {
+                    body["team"] = Value::from(team);
+                }
+                client.change(&["machines", &machine], &body).await?;
+                let sentence = format!("{machine} is described anew.");
+                output.done(&json!({ "described": machine }), &sentence)?;
                 Ok(ExitCode::SUCCESS)
             }
             Action::Token { label, expires } => enrol(&client, output, label, expires).await,
@@ -156,6 +185,7 @@ async fn show(client: &Client, output: Output, name: &str) -> Ended {
         ("memory", memory.unwrap_or_default()),
         ("agent", machine.version),
         ("tags", tags.join(" ")),
+        ("team", machine.team.unwrap_or_default()),
         ("sessions", machine.live_sessions.to_string()),
         ("last seen", machine.last_seen_at.map_or("never".to_owned(), |at| when::clock(&at))),
         ("added", machine.added_at.map(|at| when::clock(&at)).unwrap_or_default()),

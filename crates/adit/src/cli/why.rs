@@ -15,7 +15,7 @@ const DENIED: u8 = 1;
 /// Asks the policy; exits 0 where it allows and 1 where it denies.
 #[derive(Args, Debug)]
 pub struct Why {
-    /// Who: user:NAME, service:NAME or machine:LABEL
+    /// Who: user:NAME, team:NAME or service:NAME
     principal: String,
     /// What: a capability such as terminal:spawn
     capability: String,
@@ -30,6 +30,23 @@ struct Answer {
     allowed: bool,
     #[serde(default)]
     sentence: String,
+    #[serde(default)]
+    lines: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    role: String,
+    #[serde(default)]
+    team: Option<String>,
+    sentence: String,
+}
+
+impl Line {
+    fn words(&self) -> String {
+        let through = self.team.as_ref().map(|team| format!(" of the team {team}"));
+        format!("the role {}{} {}", self.role, through.unwrap_or_default(), self.sentence)
+    }
 }
 
 impl Why {
@@ -48,7 +65,13 @@ impl Why {
             ("", false) => "Denied.",
             (sentence, _) => sentence,
         };
-        self.client.output.open().done(&value, told)?;
+        let output = self.client.output.open();
+        output.done(&value, told)?;
+        if !output.is_json() {
+            for line in &answer.lines {
+                output.line(&format!("  {}", crate::output::escape(&line.words())))?;
+            }
+        }
         Ok(if answer.allowed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
     }
 }
