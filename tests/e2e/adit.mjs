@@ -1,6 +1,6 @@
 // Starts the real binary for a test, and ends it again: ADIT_BIN names it.
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -19,10 +19,12 @@ export class Adit {
     this.machine = ready.machine;
   }
 
-  static async start() {
+  /** Starts with lines of `adit.toml`. */
+  static async start(settings = "") {
     const binary = process.env.ADIT_BIN;
     if (!binary) throw new Error("ADIT_BIN names the binary under test");
     const data = await mkdtemp(join(tmpdir(), "adit-e2e-"));
+    await writeFile(join(data, "adit.toml"), settings);
     const env = { ...process.env, SHELL: "/bin/bash", HOME: data, PS1: "$ " };
     const args = ["up", "--json", "--data", data, "--listen", "127.0.0.1:0"];
     const child = spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });

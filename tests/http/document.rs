@@ -85,6 +85,7 @@ async fn the_public_operations_are_these() {
     let expected = [
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-authorization-server",
+        "GET /api/v1/sign-in/providers",
         "GET /health",
         "POST /api/enroll",
         "POST /api/v1/sign-in",

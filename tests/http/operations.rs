@@ -7,7 +7,16 @@ use serde_json::{Value, json};
 use crate::http::document::operations;
 
 /// Operations that everybody may call: they change nothing but the caller's own sign-in.
-const OWN: [&str; 3] = ["POST /api/v1/sign-in", "POST /api/v1/sign-out", "POST /api/enroll"];
+const OWN: [&str; 5] = [
+    "POST /api/v1/sign-in",
+    "POST /api/v1/sign-out",
+    "POST /api/enroll",
+    "POST /api/v1/me/identities",
+    "DELETE /api/v1/me/identities/{identity}",
+];
+
+/// A provider whose accounts can be linked; nobody asks it anything here.
+const PROVIDER: &str = "[[sign_in.provider]]\nname = \"work\"\nkind = \"oidc\"\nissuer = \"http://127.0.0.1:9\"\nclient_id = \"adit\"\n";
 
 const RECORDING: &str = "DELETE /api/v1/recordings/{recording}";
 
@@ -18,6 +27,11 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let (user, session) = (other.id.clone(), viewer.session());
     let tokens = gateway.admin.get(&format!("/api/v1/users/{user}/tokens")).await.ok();
     let token = tokens["items"][0]["id"].as_str().unwrap().to_owned();
+    let identities = format!("/api/v1/users/{user}/identities");
+    let account = |subject: &str| json!({"provider": "work", "subject": subject});
+    assert_eq!(gateway.admin.post(&identities, account("ann")).await.status, 204);
+    let linked = gateway.admin.get(&identities).await.ok();
+    let linked = format!("{identities}/{}", linked["items"][0]["id"].as_str().unwrap());
     let machine = gateway.machine.clone();
     let shell = json!({"machine": machine});
     let spawn = json!({"machineId": machine});
@@ -30,6 +44,8 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
         ("POST /api/v1/users", "/api/v1/users".into(), json!({"name": "new"})),
         ("POST /api/v1/users/{user}/sign-in-links", of_user("sign-in-links"), json!({})),
         ("POST /api/v1/users/{user}/tokens", of_user("tokens"), json!({"name": "another"})),
+        ("POST /api/v1/users/{user}/identities", identities, account("ann-too")),
+        ("DELETE /api/v1/users/{user}/identities/{identity}", linked, Value::Null),
         ("DELETE /api/v1/tokens/{token}", format!("/api/v1/tokens/{token}"), Value::Null),
         ("POST /api/v1/grants", "/api/v1/grants".into(), grant),
         ("DELETE /api/v1/grants/{grant}", format!("/api/v1/grants/{}", other.grant), Value::Null),
@@ -43,7 +59,7 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
 #[tokio::test]
 async fn a_role_that_may_look_may_change_nothing() {
     // BRW-55
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(PROVIDER);
     let bob = gateway.user("bob", "viewer", None).await;
     let requests = good_requests(&gateway).await;
     for operation in operations(&gateway.admin).await {
@@ -66,7 +82,7 @@ async fn a_role_that_may_look_may_change_nothing() {
 #[tokio::test]
 async fn an_administrator_may_do_all_of_that() {
     // BRW-55
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(PROVIDER);
     gateway.user("bob", "viewer", None).await;
     for (name, path, body) in good_requests(&gateway).await {
         // A recording is deleted when its session is over: `recording.rs` shows it.

@@ -27,7 +27,12 @@ const TABLES: &[(&str, &str)] = &[
     ("session", "Session"),
     ("recording", "Recording"),
     ("oauth", "OAuth"),
+    ("sign_in", "SignIn"),
+    ("sign_in.provider", "Provider"),
 ];
+
+/// The tables of which there may be many.
+const MANY: &[&str] = &["sign_in.provider"];
 
 /// The setting, or the constant of the program, that holds a key's default. Keys that are not here have none.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -73,22 +78,34 @@ pub fn page(root: &Path) -> Result<String> {
     let constants = [Code::read(root, SERVE)?, Code::read(root, DOMAIN)?, Code::read(root, OAUTH)?];
     let mut page = HEAD.to_owned();
     for (table, name) in TABLES {
-        let heading =
-            if table.is_empty() { "Top level".to_owned() } else { format!("`[{table}]`") };
-        write!(page, "\n## {heading}\n\n| key | default | meaning |\n| --- | --- | --- |\n")?;
+        let mut rows = Vec::new();
         for (key, meaning) in config.fields(name)? {
-            if TABLES.iter().any(|(table, _)| *table == key) {
+            let path = if table.is_empty() { key.clone() } else { format!("{table}.{key}") };
+            if TABLES.iter().any(|(table, _)| *table == path) {
                 continue;
             }
-            let path = if table.is_empty() { key.clone() } else { format!("{table}.{key}") };
             let default = match DEFAULTS.iter().find(|(key, _)| *key == path) {
                 Some((_, field)) => format!("`{}`", default(&settings, &constants, field)?),
                 None => "–".to_owned(),
             };
-            writeln!(page, "| `{key}` | {default} | {meaning} |")?;
+            rows.push(format!("| `{key}` | {default} | {meaning} |\n"));
+        }
+        // A table that only holds tables has no keys to tell of.
+        if !rows.is_empty() {
+            let heading = heading(table);
+            write!(page, "\n## {heading}\n\n| key | default | meaning |\n| --- | --- | --- |\n")?;
+            page.extend(rows);
         }
     }
     Ok(page)
+}
+
+fn heading(table: &str) -> String {
+    match table {
+        "" => "Top level".to_owned(),
+        table if MANY.contains(&table) => format!("`[[{table}]]`"),
+        table => format!("`[{table}]`"),
+    }
 }
 
 /// Writes the page.

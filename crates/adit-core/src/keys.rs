@@ -137,6 +137,20 @@ pub fn load_or_make(path: &Path, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u
     }
 }
 
+/// Reads a secret that somebody else put into a file, without the white space around it.
+///
+/// # Errors
+/// [`KeyError`] when it cannot be read, is open to others, or holds nothing.
+pub fn read_secret(path: &Path) -> Result<Secret<String>, KeyError> {
+    let fail = |source| KeyError::Io { path: path.to_owned(), source };
+    check_private(path, &fs::symlink_metadata(path).map_err(fail)?)?;
+    let text = fs::read_to_string(path).map_err(fail)?;
+    match text.trim() {
+        "" => Err(KeyError::Form(path.to_owned())),
+        secret => Ok(Secret::new(secret.to_owned())),
+    }
+}
+
 fn check_private(path: &Path, meta: &fs::Metadata) -> Result<(), KeyError> {
     if !meta.is_file() || meta.uid() != rustix::process::geteuid().as_raw() {
         return Err(KeyError::NotOurs(path.to_owned()));

@@ -21,6 +21,7 @@ pub mod access;
 pub mod audit;
 pub mod bus;
 mod clock_watch;
+pub mod company;
 pub mod failpoint;
 pub mod grant;
 pub mod hub;
@@ -48,6 +49,7 @@ pub use access::{Caller, Refusal};
 pub use settings::Settings;
 
 use bus::Bus;
+use company::Company;
 use hub::Hub;
 use keys::Keys;
 use oauth::OAuth;
@@ -95,6 +97,8 @@ pub struct Gateway {
     pub oauth: OAuth,
     /// Moves with every change of what decisions rest on.
     pub(crate) rights: watch::Receiver<u64>,
+    /// The providers of company accounts.
+    pub company: Company,
     pub(crate) writer_key: WriterKey,
     pub(crate) me: Weak<Gateway>,
     /// Recordings that were finished since the last checkpoint.
@@ -118,6 +122,9 @@ pub enum StartError {
     /// The recordings' folder.
     #[error("the folder of recordings cannot be used: {0}")]
     Recorder(#[from] std::io::Error),
+    /// A provider of company accounts.
+    #[error("{0}")]
+    Company(String),
     /// The database, or what it holds.
     #[error(transparent)]
     Refusal(#[from] Refusal),
@@ -160,6 +167,9 @@ impl Gateway {
             WriterKey::new(&derive(keys.session_secret.expose(), b"adit writer ids v1"));
         let oauth = OAuth::new(keys.session_secret.expose());
         let rights = store.access_version();
+        let sealing = derive(keys.session_secret.expose(), b"adit company sealing v1");
+        let company = Company::new(&settings.providers, &settings.url, &sealing)
+            .map_err(StartError::Company)?;
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
         let gateway = Arc::new_cyclic(|me| Self {
@@ -179,6 +189,7 @@ impl Gateway {
             recorder,
             oauth,
             rights,
+            company,
             writer_key,
             me: Weak::clone(me),
             finished: Mutex::default(),
@@ -204,6 +215,8 @@ impl Gateway {
         self.tasks.spawn(async move { watching.watch_clock().await });
         let turning = Arc::clone(self);
         self.tasks.spawn(async move { turning.turn_signing_keys().await });
+        let following = Arc::clone(self);
+        self.tasks.spawn(async move { following.follow_issuers().await });
         let clearing = Arc::clone(self);
         self.tasks.spawn(async move { clearing.clear_tickets().await });
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use adit_domain::{RecordingMode, session};
 
+use crate::company::settings::ProviderSettings;
 use crate::oauth::settings::OAuthSettings;
 
 /// Settings of a gateway.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub recording_strict: bool,
     /// Whether each audit event is also written to standard output as a line of JSON (TERM-52).
     pub audit_lines: bool,
+    /// Who vouches for company accounts.
+    pub providers: Vec<ProviderSettings>,
     /// After how long unsynced recorded bytes are synced.
     pub recording_sync: Duration,
     /// The OAuth2 server's.
@@ -77,6 +80,7 @@ impl Settings {
             recording: RecordingMode::Output,
             recording_strict: false,
             audit_lines: false,
+            providers: Vec::new(),
             recording_sync: Duration::from_millis(200),
             oauth: OAuthSettings::default(),
         }

@@ -30,10 +30,14 @@ pub enum Plane {
     AuthCode,
     /// Device codes.
     Device,
+    /// A browser's way to a company's issuer and back.
+    CompanyState,
+    /// The cookie of a browser that is on that way.
+    CompanyBrowser,
 }
 
 impl Plane {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Api,
         Self::SignIn,
         Self::Cookie,
@@ -44,6 +48,8 @@ impl Plane {
         Self::Refresh,
         Self::AuthCode,
         Self::Device,
+        Self::CompanyState,
+        Self::CompanyBrowser,
     ];
 
     /// Gives the prefix that its secrets begin with.
@@ -59,6 +65,8 @@ impl Plane {
             Self::Refresh => "arf_",
             Self::AuthCode => "aac_",
             Self::Device => "adv_",
+            Self::CompanyState => "aco_",
+            Self::CompanyBrowser => "acb_",
         }
     }
 }

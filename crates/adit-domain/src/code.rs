@@ -69,6 +69,14 @@ codes! {
     PlaneWrong = "auth.wrong_plane", 401, 1008, "This kind of credential does not open this door.";
     /// An enrolment token that was used, has expired or never was.
     EnrolRefused = "auth.enrol_refused", 401, 1008, "This enrolment token is used, expired or wrong. Ask an operator for a new one.";
+    /// A company's account that does not get in.
+    CompanyRefused = "auth.company_refused", 403, 1008, "This company account does not sign in here. Ask an administrator; the audit log says why.";
+    /// A sign-in with a company's account that was not begun in this browser, or too long ago.
+    CompanyExpired = "auth.company_expired", 403, 1008, "This sign-in took too long, or began in another browser. Begin again.";
+    /// A company's issuer's word that sign-ins are over, which does not hold.
+    LogoutRefused = "auth.logout_refused", 400, 1008, "This logout token does not hold, or was taken before.";
+    /// A company's issuer that does not answer.
+    CompanyUnavailable = "auth.company_unavailable", 503, 1013, "The company's sign-in does not answer. Try again in a minute; other ways to sign in still work.";
     /// Too many attempts.
     AuthLimited = "auth.limited", 429, 1013, "Too many attempts. Wait a minute and try again.";
     /// The principal was removed or switched off.

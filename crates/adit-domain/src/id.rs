@@ -76,6 +76,8 @@ ids! {
     TokenId;
     /// A role given to a principal on a selection of targets.
     GrantId;
+    /// An account at a company's issuer that a principal signs in with.
+    IdentityId;
     /// A named set of capabilities.
     RoleId;
     /// Principals that hold roles together.

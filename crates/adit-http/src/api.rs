@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::problem::ApiError;
 
 pub mod audit;
+pub mod company;
 pub mod grant;
 pub mod machine;
 pub mod recording;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use adit_core::Gateway;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, response::Redirect};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -18,10 +18,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::ApiError;
-use crate::{agent, api, console, guard, health, oauth, terminal};
+use crate::{agent, api, company, console, guard, health, oauth, terminal};
 
 /// The largest body of a request, in bytes: a command of 32 KiB with its JSON escapes.
 pub const MAX_BODY: usize = 256 * 1024;
+
+/// The largest form that an issuer sends, in bytes: one token.
+const MAX_LOGOUT: usize = adit_core::company::logout::MAX_TOKEN + 1024;
 
 /// How long a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -103,6 +106,11 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::sign_in::sign_in))
         .routes(routes!(api::sign_in::sign_out))
         .routes(routes!(api::sign_in::me))
+        .routes(routes!(api::company::providers))
+        .routes(routes!(api::company::list_own, api::company::link_own))
+        .routes(routes!(api::company::unlink_own))
+        .routes(routes!(api::company::list, api::company::link))
+        .routes(routes!(api::company::unlink))
         .routes(routes!(api::machine::list))
         .routes(routes!(api::machine::show, api::machine::describe, api::machine::remove))
         .routes(routes!(api::machine::issue_enrolment_token))
@@ -198,6 +206,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/ws/terminal", get(terminal::upgrade))
         .route("/ws/agent", get(agent::upgrade))
+        .route("/auth/company/{provider}", get(company::begin))
+        .route("/auth/company/{provider}/callback", get(company::callback))
+        .route(
+            "/auth/company/{provider}/logout",
+            post(company::logout).layer(RequestBodyLimitLayer::new(MAX_LOGOUT)),
+        )
         .route("/", get(|| async { Redirect::to("/ui/") }))
         .route("/docs", get(|| async { Redirect::to("/docs/") }))
         .route("/docs/", get(console::docs))

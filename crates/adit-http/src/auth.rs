@@ -45,7 +45,11 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Reads the console's cookie.
 pub fn cookie(headers: &HeaderMap, tls: bool) -> Option<&str> {
-    let name = cookie_name(tls);
+    named_cookie(headers, cookie_name(tls))
+}
+
+/// Reads a cookie by its name.
+pub fn named_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()

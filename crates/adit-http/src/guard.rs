@@ -67,11 +67,19 @@ fn host_is_ours(app: &App, request: &Request) -> Result<(), ApiError> {
 // BRW-04
 fn no_secret_in(request: &Request) -> Result<(), ApiError> {
     let query = request.uri().query().unwrap_or_default();
+    let back = is_way_back(request.uri().path());
     let named = query.split('&').filter_map(|pair| pair.split('=').next());
-    if named.into_iter().any(|name| SECRET_PARAMETERS.contains(&name)) {
+    if named.into_iter().any(|name| SECRET_PARAMETERS.contains(&name) && !(back && name == "code"))
+    {
         return Err(Code::TicketInUrl.into());
     }
     Ok(())
+}
+
+/// Tells whether a browser comes back from a company's issuer here, whose protocol puts a code into the address (RFC 6749 §4.1.2): it is
+/// good once, and only with the verifier that never left the gateway.
+fn is_way_back(path: &str) -> bool {
+    path.strip_prefix("/auth/company/").is_some_and(|rest| rest.ends_with("/callback"))
 }
 
 /// Checks that a request that a browser made comes from our own page.

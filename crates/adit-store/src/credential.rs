@@ -228,7 +228,7 @@ impl Store {
 }
 
 impl NewCookie {
-    fn of(self, principal: PrincipalId, at: Timestamp) -> NewCredential {
+    pub(crate) fn of(self, principal: PrincipalId, at: Timestamp) -> NewCredential {
         NewCredential {
             id: self.id,
             principal,
@@ -341,7 +341,7 @@ impl TenantStore {
     }
 }
 
-async fn insert(tx: &mut Tx, new: NewCredential) -> Result<(), StoreError> {
+pub(crate) async fn insert(tx: &mut Tx, new: NewCredential) -> Result<(), StoreError> {
     let sql = "INSERT INTO credentials (tenant_id, id, principal_id, kind, name, hash, prefix, created_at, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let kind = new.kind.as_str();

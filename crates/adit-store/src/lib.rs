@@ -7,6 +7,7 @@
 //! Read first: [`Store::open`], then the writer's file.
 
 mod audit;
+mod company;
 mod credential;
 mod error;
 mod event;
@@ -35,6 +36,10 @@ mod tx;
 mod writer;
 
 pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
+pub use company::{
+    AskedIdentity, CompanyOutcome, CompanySignIn, EndedIdentity, ExternalAccount, Identity, Linked,
+    LogoutOutcome, LogoutWord, MAX_IDENTITIES, NewCompanySignIn, Newcomer, SignInCaps,
+};
 pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, SecretHash, Standing};
 pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};

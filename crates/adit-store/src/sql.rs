@@ -53,6 +53,7 @@ from! {
     adit_domain::FamilyId => Uuid, |value| value.0;
     adit_domain::KeyId => Uuid, |value| value.0;
     adit_domain::GrantId => Uuid, |value| value.0;
+    adit_domain::IdentityId => Uuid, |value| value.0;
     adit_domain::RoleId => Uuid, |value| value.0;
     adit_domain::TeamId => Uuid, |value| value.0;
     adit_domain::RequestId => Uuid, |value| value.0;

@@ -133,6 +133,11 @@ impl TestGateway {
         Self::start_in(folder, canary)
     }
 
+    /// Remembers a secret that must be written nowhere; the end of the gateway looks for it.
+    pub fn remember(&self, secret: &str) {
+        self.canary.remember(secret);
+    }
+
     /// Gives the folder that everything is kept in.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")

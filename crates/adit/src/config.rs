@@ -3,6 +3,7 @@
 //! Everything has a default but the folder and the session secret of `adit serve`. A key that is not known is an error, so that a
 //! misspelt one is not a default in disguise.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use adit_domain::session::MAX_GRACE;
 use adit_domain::{RecordingMode, Secret};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+
+mod company;
 
 /// The configuration file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -48,6 +51,8 @@ pub struct Config {
     pub recording: Recording,
     /// The OAuth2 server.
     pub oauth: OAuth,
+    /// Signing in.
+    pub sign_in: SignIn,
 }
 
 /// A certificate and its key.
@@ -168,6 +173,66 @@ impl OAuth {
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 
+/// How people sign in.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SignIn {
+    /// Who vouches for company accounts.
+    pub provider: Vec<Provider>,
+}
+
+/// A provider of company accounts; as many as there are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Its name in addresses: the provider sends people back to `URL/auth/company/NAME/callback`.
+    pub name: String,
+    /// What its button says; absent: its name.
+    pub title: Option<String>,
+    /// `oidc` for OpenID Connect, or `github`.
+    pub kind: String,
+    /// The issuer, exactly as its ID tokens name it. For GitHub the site, `https://github.com` if absent.
+    pub issuer: Option<String>,
+    /// GitHub's API, where it is not the site's own.
+    pub api: Option<String>,
+    /// Adit's name at the provider.
+    pub client_id: String,
+    /// A file with the client's secret, readable by its owner only. Absent: a public client.
+    pub client_secret_file: Option<PathBuf>,
+    /// What is asked for; absent: `openid`, `profile`, `email`, for GitHub `read:user`, `user:email`, `read:org`.
+    pub scopes: Option<Vec<String>>,
+    /// What else goes to the provider with the browser, such as `prompt` or `access_type`.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+    /// The claim that lists groups; absent: `groups`.
+    pub groups_claim: Option<String>,
+    /// Only members of one of these groups get in. GitHub's are written `ORGANISATION` and `ORGANISATION/TEAM`.
+    #[serde(default)]
+    pub allowed_groups: Vec<String>,
+    /// Only verified addresses of one of these domains get in.
+    #[serde(default)]
+    pub allowed_domains: Vec<String>,
+    /// Whether a user is made for somebody new; absent: yes. Where everybody in the world has an account, `allowed_groups` or
+    /// `allowed_domains` must say who.
+    pub create_users: Option<bool>,
+    /// The team of each group, as `teams = { "eng" = "engineers" }`. Whoever is in the group is in the team, from one sign-in to the next.
+    #[serde(default)]
+    pub teams: BTreeMap<String, String>,
+    /// Whether a group that `teams` does not name stands for the team of the same name; absent: no. Not for GitHub, where everybody can
+    /// make an organisation with the name of a team.
+    #[serde(default)]
+    pub teams_by_name: bool,
+    /// Whether a team that is not there is made; absent: no.
+    #[serde(default)]
+    pub make_teams: bool,
+    /// How often the issuer is asked again, in seconds, 1 to 86400; absent: 900.
+    pub refresh_every_seconds: Option<u64>,
+    /// `trust` counts a second factor that the provider saw as shown to Adit; absent: `ignore`.
+    pub second_factor: Option<String>,
+    /// A file of certificates, PEM, that the provider's own is held against; absent: the system's.
+    pub authorities: Option<PathBuf>,
+}
+
 impl Config {
     /// Reads a file.
     ///
@@ -224,8 +289,18 @@ impl Config {
             settings.recording = mode;
         }
         settings.oauth = self.oauth.settings()?;
+        settings.providers = company::providers(&self.sign_in.provider)?;
         check(&settings)?;
         Ok(settings)
+    }
+
+    /// Tells the providers of company accounts, without their secrets.
+    ///
+    /// # Errors
+    /// When a value is out of its range.
+    pub fn shown_providers(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+        let read = company::providers(&self.sign_in.provider)?;
+        Ok(read.iter().map(company::shown).collect())
     }
 
     /// Gives the session secret: of the environment, else of the file that the configuration names.

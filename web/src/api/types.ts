@@ -16,3 +16,4 @@ export type Service = Schemas["Service"];
 export type Team = Schemas["Team"];
 export type AccessRequest = Schemas["AccessRequest"];
 export type Change = Schemas["Change"];
+export type Identity = Schemas["Identity"];
