@@ -20,8 +20,8 @@ pub mod time;
 pub use capability::{Capabilities, Capability};
 pub use code::Code;
 pub use id::{
-    EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, KeyId, MachineId, PrincipalId, RequestId,
-    RoleId, SessionId, TeamId, TenantId, TicketId, TokenId,
+    EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, KeyId, MachineId, PrincipalId,
+    RequestId, RoleId, SessionId, TeamId, TenantId, TicketId, TokenId,
 };
 pub use machine::MachineLabel;
 pub use policy::{Denial, Facts, Permit, authorize};
