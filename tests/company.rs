@@ -6,3 +6,4 @@ mod github;
 mod link;
 mod provider;
 mod sign_in;
+mod teams;

@@ -130,18 +130,11 @@ async fn a_logout_that_no_issuer_signed_ends_nothing() {
         assert_eq!(answer.status(), 400, "{body:?}");
         assert_eq!(answer.headers()["cache-control"], "no-store");
     }
+    let other = client.post(world.url("/auth/company/other/logout"));
+    assert_eq!(other.form(&[("logout_token", forged)]).send().await.unwrap().status(), 404);
+    assert_eq!(session.name().await, "ann.lee");
+    // The connection ends with this one, because nobody reads the rest of it.
     let huge = "a".repeat(100_000);
     let answer = client.post(&url).form(&[("logout_token", huge)]).send().await.unwrap();
     assert_eq!(answer.status(), 413);
-    assert_eq!(
-        client
-            .post(world.url("/auth/company/other/logout"))
-            .form(&[("logout_token", forged)])
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        404
-    );
-    assert_eq!(session.name().await, "ann.lee");
 }

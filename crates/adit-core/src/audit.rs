@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use adit_domain::{Code, EventId, Principal};
+use adit_domain::{Code, EventId, Ids, Principal};
 use adit_store::{NewEvent, Outcome, Party};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -103,6 +103,12 @@ impl Gateway {
 }
 
 impl Draft {
+    /// Begins another event like this one.
+    #[must_use]
+    pub fn another(&self, ids: &dyn Ids) -> Self {
+        Self(NewEvent { id: EventId::new(ids), ..self.0.clone() })
+    }
+
     /// Names what it was done to.
     #[must_use]
     pub fn on(mut self, target: Party) -> Self {

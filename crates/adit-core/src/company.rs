@@ -3,16 +3,17 @@
 //! A sign-in leaves by [`Gateway::begin_company_sign_in`] and comes back by [`Gateway::finish_company_sign_in`], in the same browser.
 //! Who it is, is said by the provider's name and the issuer's subject and by nothing else: an address proves nothing.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_domain::{
-    Capability, Code, IdentityId, Principal, PrincipalId, Secret, Timestamp, TokenId,
+    Capability, Code, IdentityId, Principal, PrincipalId, Secret, TeamId, Timestamp, TokenId,
 };
 use adit_store::{
-    CompanyOutcome, CompanySignIn, ExternalAccount, Identity, Linked, NewCompanySignIn, NewCookie,
-    Newcomer, SecretHash, SignInCaps,
+    CompanyEntry, CompanyOutcome, CompanySignIn, ExternalAccount, GroupTeams, Identity, Linked,
+    NewCompanySignIn, NewCookie, Newcomer, SecretHash, SignInCaps,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,6 +24,7 @@ use crate::access::{Caller, Refusal};
 use crate::audit::{self, Actor, Draft};
 use crate::bus::Change;
 use crate::sign_in::{COOKIE_LIFE, Issued, shown_prefix};
+use crate::team::check_name;
 use crate::token::{self, Hash, Plane};
 
 mod follow;
@@ -32,6 +34,7 @@ mod oidc;
 mod person;
 mod seal;
 pub mod settings;
+mod told;
 mod web;
 
 use github::GitHub;
@@ -39,6 +42,7 @@ use oidc::{Oidc, Wish};
 use person::{Person, is_subject};
 use seal::{Purpose, Sealer};
 use settings::{Newcomers, ProviderKind, ProviderSettings, SecondFactor};
+use told::Told;
 use web::{Web, WebError};
 
 /// How long a browser may be away at the issuer: somebody looks for their second factor meanwhile.
@@ -375,15 +379,18 @@ impl Gateway {
                 Some(Newcomer { id: PrincipalId::new(&*self.ids), names: person.names() })
             }
         };
-        let account = self.account_of(found, &person);
+        let entry = CompanyEntry {
+            account: self.account_of(found, &person),
+            newcomer,
+            cookie,
+            teams: self.teams_of(found, &person),
+        };
         let events = Told::new(self, found, &person, address);
         let tell = move |outcome: &CompanyOutcome| events.of(outcome);
-        let store = self.company_store();
-        let outcome = store.sign_in_with_company(account, newcomer, cookie, now, tell).await?;
+        let outcome = self.company_store().sign_in_with_company(entry, now, tell).await?;
         self.bus.tell(Change::Audit);
         match outcome {
-            CompanyOutcome::Known(_) => {}
-            CompanyOutcome::Made(_) => self.bus.tell(Change::Access),
+            CompanyOutcome::Known(..) | CompanyOutcome::Made(..) => self.bus.tell(Change::Access),
             _ => return Err(Code::CompanyRefused.into()),
         }
         Ok(Issued { id, secret: minted.secret, expires_at: Some(now + COOKIE_LIFE) })
@@ -401,6 +408,15 @@ impl Gateway {
             refresh: refresh.map(|one| sealer.seal(Purpose::Refresh, one.expose(), &*self.ids)),
             sid: person.sid.clone(),
         }
+    }
+
+    /// Gives the teams that somebody's groups stand for; none where nothing is known of their groups.
+    fn teams_of(&self, found: &Provider, person: &Person) -> Option<GroupTeams> {
+        let rules = &found.settings.teams;
+        let named = person.groups.as_ref()?.iter().filter_map(|group| rules.team_of(group));
+        let names: BTreeSet<String> = named.filter(|name| check_name(name).is_ok()).collect();
+        let wanted = names.into_iter().map(|name| (name, TeamId::new(&*self.ids))).collect();
+        Some(GroupTeams { wanted, make: rules.make })
     }
 
     /// Gives an account to whom asked for it, if that sign-in still counts.
@@ -545,84 +561,6 @@ impl Gateway {
         };
         self.note(event).await;
         failure.code().into()
-    }
-}
-
-/// The events of a sign-in, of which the outcome picks.
-struct Told {
-    signed_in: Draft,
-    made: Draft,
-    refused: Draft,
-    provider: String,
-    subject: String,
-    second_factor: bool,
-}
-
-impl Told {
-    fn new(gateway: &Gateway, found: &Provider, person: &Person, address: Option<IpAddr>) -> Self {
-        let nobody = Actor::nobody(address);
-        let (provider, subject) = (found.settings.name.to_string(), person.subject.clone());
-        Self {
-            signed_in: gateway.event("sign_in", &nobody, ""),
-            made: gateway.event("user.add", &Actor::gateway(gateway), ""),
-            refused: gateway.company_refusal(found, address, ""),
-            provider,
-            subject,
-            second_factor: found.second_factor_of(person).is_some(),
-        }
-    }
-
-    fn of(self, outcome: &CompanyOutcome) -> Vec<adit_store::NewEvent> {
-        match outcome {
-            CompanyOutcome::Known(who) => vec![self.signed_in(who)],
-            CompanyOutcome::Made(who) => {
-                let sentence = format!("{} was added by {}", who.name.name(), self.provider);
-                let made = self.made.clone().on(audit::party_of(who)).saying(sentence);
-                let made = made
-                    .with("provider", json!(self.provider))
-                    .with("subject", json!(self.subject));
-                vec![made.done(), self.signed_in(who)]
-            }
-            CompanyOutcome::Inactive(who) => {
-                let why = format!("{} is switched off", who.name.name());
-                self.refused(&why, Some(who))
-            }
-            CompanyOutcome::Unknown => {
-                self.refused("nobody here has that account, and the settings make no users", None)
-            }
-            CompanyOutcome::NamesTaken => {
-                self.refused("every name for the new user is taken", None)
-            }
-        }
-    }
-
-    fn signed_in(&self, who: &Principal) -> adit_store::NewEvent {
-        let party = audit::party_of(who);
-        let sentence = format!("{} signed in to the console by {}", who.name.name(), self.provider);
-        self.signed_in
-            .clone()
-            .on(party.clone())
-            .by(party)
-            .with("method", json!("company"))
-            .with("provider", json!(self.provider))
-            .with("subject", json!(self.subject))
-            .with("secondFactor", json!(self.second_factor))
-            .saying(sentence)
-            .done()
-    }
-
-    fn refused(self, why: &str, who: Option<&Principal>) -> Vec<adit_store::NewEvent> {
-        let sentence = format!("A sign-in by {} was refused: {why}", self.provider);
-        let event = self
-            .refused
-            .with("subject", json!(self.subject))
-            .with("reason", json!(why))
-            .saying(sentence)
-            .denied(Code::CompanyRefused);
-        match who {
-            Some(who) => event.on(audit::party_of(who)).only(),
-            None => event.only(),
-        }
     }
 }
 

@@ -155,7 +155,7 @@ impl Gateway {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
     let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     if starts && name.len() <= MAX_NAME && name.chars().all(plain) {

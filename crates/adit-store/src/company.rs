@@ -10,6 +10,10 @@ use crate::{
     NewCookie, NewEvent, NewPrincipal, SecretHash, StoreError, TenantStore, credential, principal,
 };
 
+mod teams;
+
+pub use teams::{GroupTeams, TeamsChanged};
+
 /// A sign-in that begins: the browser goes to the issuer, and must come back with what is here.
 #[derive(Clone, Debug)]
 pub struct NewCompanySignIn {
@@ -87,13 +91,26 @@ pub struct Newcomer {
     pub names: Vec<PrincipalName>,
 }
 
+/// A sign-in with an account.
+#[derive(Clone, Debug)]
+pub struct CompanyEntry {
+    /// The account.
+    pub account: ExternalAccount,
+    /// The user to make where nobody has it; none to make none.
+    pub newcomer: Option<Newcomer>,
+    /// What the browser gets.
+    pub cookie: NewCookie,
+    /// The teams that its groups stand for; none to leave teams alone.
+    pub teams: Option<GroupTeams>,
+}
+
 /// What came of a sign-in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CompanyOutcome {
     /// Somebody whom this gateway knew signed in.
-    Known(Principal),
+    Known(Principal, TeamsChanged),
     /// A user was made and signed in.
-    Made(Principal),
+    Made(Principal, TeamsChanged),
     /// The user was switched off or removed.
     Inactive(Principal),
     /// Nobody here has the account, and none was to be made.
@@ -154,6 +171,8 @@ pub struct EndedIdentity {
     pub principal: Principal,
     /// How many sign-ins ended.
     pub sign_ins: u64,
+    /// The teams that it left.
+    pub teams: TeamsChanged,
 }
 
 /// An issuer's word that sign-ins are over.
@@ -276,16 +295,14 @@ impl TenantStore {
     /// [`StoreError::Unavailable`].
     pub async fn sign_in_with_company<E>(
         &self,
-        account: ExternalAccount,
-        newcomer: Option<Newcomer>,
-        cookie: NewCookie,
+        entry: CompanyEntry,
         now: Timestamp,
         tell: E,
     ) -> Result<CompanyOutcome, StoreError>
     where
         E: FnOnce(&CompanyOutcome) -> Vec<NewEvent> + Send + 'static,
     {
-        self.write(tell, move |tx| Box::pin(sign_in(tx, account, newcomer, cookie, now))).await
+        self.write(tell, move |tx| Box::pin(sign_in(tx, entry, now))).await
     }
 
     /// Gives an account to a principal.
@@ -341,7 +358,9 @@ impl TenantStore {
                     return Ok(None);
                 };
                 let identity = read(&mut row)?;
-                end_sign_ins(tx, id, None, now).await?;
+                end_sign_ins(tx, id, now).await?;
+                let none = GroupTeams::default();
+                teams::follow(tx, identity.principal.id, &identity.provider, none, now).await?;
                 tx.run(sql, args![id]).await?;
                 tx.change_access().await?;
                 Ok(Some(identity))
@@ -389,14 +408,27 @@ impl TenantStore {
         &self,
         id: IdentityId,
         refresh: Option<Vec<u8>>,
+        teams: Option<GroupTeams>,
+        now: Timestamp,
         tell: E,
-    ) -> Result<(), StoreError>
+    ) -> Result<Option<(Principal, TeamsChanged)>, StoreError>
     where
-        E: FnOnce(&()) -> Vec<NewEvent> + Send + 'static,
+        E: FnOnce(&Option<(Principal, TeamsChanged)>) -> Vec<NewEvent> + Send + 'static,
     {
         let sql = "UPDATE external_identities SET refresh = coalesce($3, refresh) WHERE tenant_id = $1 AND id = $2";
         self.write(tell, move |tx| {
-            Box::pin(async move { tx.run(sql, args![id, refresh]).await.map(|_| ()) })
+            Box::pin(async move {
+                let Some(mut row) = tx.row(identity!("i.id = $2"), args![id]).await? else {
+                    return Ok(None);
+                };
+                let Identity { principal, provider, .. } = read(&mut row)?;
+                tx.run(sql, args![id, refresh]).await?;
+                let changed = match teams {
+                    Some(teams) => teams::follow(tx, principal.id, &provider, teams, now).await?,
+                    None => TeamsChanged::default(),
+                };
+                Ok(Some((principal, changed)))
+            })
         })
         .await
     }
@@ -421,11 +453,13 @@ impl TenantStore {
                 let Some(mut row) = tx.row(identity!("i.id = $2"), args![id]).await? else {
                     return Ok(None);
                 };
-                let principal = read(&mut row)?.principal;
+                let Identity { principal, provider, .. } = read(&mut row)?;
                 tx.run(forget, args![id]).await?;
-                let sign_ins = end_sign_ins(tx, id, None, now).await?;
+                let sign_ins = end_sign_ins(tx, id, now).await?;
+                let none = GroupTeams::default();
+                let teams = teams::follow(tx, principal.id, &provider, none, now).await?;
                 tx.change_access().await?;
-                Ok(Some(EndedIdentity { principal, sign_ins }))
+                Ok(Some(EndedIdentity { principal, sign_ins, teams }))
             })
         })
         .await
@@ -485,32 +519,34 @@ impl TenantStore {
 
 async fn sign_in(
     tx: &mut Tx,
-    account: ExternalAccount,
-    newcomer: Option<Newcomer>,
-    cookie: NewCookie,
+    entry: CompanyEntry,
     now: Timestamp,
 ) -> Result<CompanyOutcome, StoreError> {
-    let (outcome, principal, identity) = match find(tx, &account).await? {
+    let CompanyEntry { account, newcomer, cookie, teams } = entry;
+    let (principal, identity, made) = match find(tx, &account).await? {
         Some(owner) if !owner.counts => return Ok(CompanyOutcome::Inactive(owner.principal)),
-        Some(owner) => {
-            (CompanyOutcome::Known(owner.principal.clone()), owner.principal.id, owner.identity)
-        }
+        Some(owner) => (owner.principal, owner.identity, false),
         None => {
             let Some(newcomer) = newcomer else { return Ok(CompanyOutcome::Unknown) };
             let Some(principal) = make(tx, newcomer, &account, now).await? else {
                 return Ok(CompanyOutcome::NamesTaken);
             };
-            (CompanyOutcome::Made(principal.clone()), principal.id, account.id)
+            (principal, account.id, true)
         }
     };
     let used = "UPDATE external_identities SET name = $3, email = $4, refresh = coalesce($5, refresh), asked_at = $6, last_used_at = $6 \
          WHERE tenant_id = $1 AND id = $2";
     tx.run(used, args![identity, account.name, account.email, account.refresh, now]).await?;
     let id = cookie.id;
-    credential::insert(tx, cookie.of(principal, now)).await?;
+    credential::insert(tx, cookie.of(principal.id, now)).await?;
     let by = "INSERT INTO company_sessions (tenant_id, credential_id, identity_id, sid, created_at) VALUES ($1, $2, $3, $4, $5)";
     tx.run(by, args![id, identity, account.sid, now]).await?;
-    Ok(outcome)
+    let changed = match teams {
+        Some(teams) => teams::follow(tx, principal.id, &account.provider, teams, now).await?,
+        None => TeamsChanged::default(),
+    };
+    let outcome = if made { CompanyOutcome::Made } else { CompanyOutcome::Known };
+    Ok(outcome(principal, changed))
 }
 
 /// Whose an account is.
@@ -577,16 +613,15 @@ async fn insert(
     tx.run(sql, own).await.map(|_| ())
 }
 
-/// Ends the sign-ins that came by an account, all or those of one session of the issuer; tells how many.
+/// Ends the sign-ins that came by an account; tells how many.
 async fn end_sign_ins(
     tx: &mut Tx,
     identity: IdentityId,
-    sid: Option<String>,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let sql = "UPDATE credentials SET revoked_at = $4 WHERE tenant_id = $1 AND revoked_at IS NULL AND id IN \
-         (SELECT credential_id FROM company_sessions WHERE tenant_id = $1 AND identity_id = $2 AND ($3 IS NULL OR sid = $3))";
-    tx.run(sql, args![identity, sid, now]).await
+    let sql = "UPDATE credentials SET revoked_at = $3 WHERE tenant_id = $1 AND revoked_at IS NULL AND id IN \
+         (SELECT credential_id FROM company_sessions WHERE tenant_id = $1 AND identity_id = $2)";
+    tx.run(sql, args![identity, now]).await
 }
 
 async fn count(

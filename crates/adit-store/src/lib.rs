@@ -37,8 +37,9 @@ mod writer;
 
 pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
 pub use company::{
-    AskedIdentity, CompanyOutcome, CompanySignIn, EndedIdentity, ExternalAccount, Identity, Linked,
-    LogoutOutcome, LogoutWord, MAX_IDENTITIES, NewCompanySignIn, Newcomer, SignInCaps,
+    AskedIdentity, CompanyEntry, CompanyOutcome, CompanySignIn, EndedIdentity, ExternalAccount,
+    GroupTeams, Identity, Linked, LogoutOutcome, LogoutWord, MAX_IDENTITIES, NewCompanySignIn,
+    Newcomer, SignInCaps, TeamsChanged,
 };
 pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, SecretHash, Standing};
 pub use error::{Conflict, StoreError};

@@ -254,7 +254,8 @@ impl TenantStore {
     }
 }
 
-async fn join(
+/// Takes a principal into a team, as a source says. Tells whether that is new.
+pub(crate) async fn join(
     tx: &mut Tx,
     team: TeamId,
     principal: PrincipalId,

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_domain::{Code, TenantId};
-use adit_store::{AskedIdentity, EndedIdentity, LogoutOutcome, LogoutWord, SecretHash};
+use adit_domain::{Code, Principal, TenantId};
+use adit_store::{
+    AskedIdentity, EndedIdentity, LogoutOutcome, LogoutWord, SecretHash, TeamsChanged,
+};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
 use super::logout::{Logout, REMEMBERED};
 use super::person::Person;
 use super::seal::Purpose;
+use super::told::TeamsTold;
 use super::{Failure, Provider, Speaks};
 use crate::Gateway;
 use crate::access::Refusal;
@@ -105,8 +108,18 @@ impl Gateway {
         person: Person,
     ) -> Result<(), Refusal> {
         let account = self.account_of(found, &person);
+        let teams = self.teams_of(found, &person);
+        let told = TeamsTold::new(self, found);
+        let tell = move |kept: &Option<(Principal, TeamsChanged)>| match kept {
+            Some((who, changed)) => told.of(who, changed),
+            None => vec![],
+        };
         let store = self.store.tenant(TenantId::SEED);
-        store.keep_identity(one.id, account.refresh, adit_store::silent).await?;
+        let now = self.clock.now();
+        let kept = store.keep_identity(one.id, account.refresh, teams, now, tell).await?;
+        if kept.is_some_and(|(_, changed)| changed != TeamsChanged::default()) {
+            self.bus.tell(Change::Access);
+        }
         Ok(())
     }
 
@@ -123,13 +136,17 @@ impl Gateway {
             .with("subject", json!(one.subject))
             .with("reason", json!(why));
         let provider = found.settings.name.to_string();
+        let told = TeamsTold::new(self, found);
         let tell = move |ended: &Option<EndedIdentity>| match ended {
             None => vec![],
             Some(ended) => {
                 let who = ended.principal.name.name();
                 let sentence = format!("{provider} no longer vouches for {who}");
                 let event = event.with("signIns", json!(ended.sign_ins));
-                event.on(audit::party_of(&ended.principal)).saying(sentence).only()
+                let mut events =
+                    event.on(audit::party_of(&ended.principal)).saying(sentence).only();
+                events.extend(told.of(&ended.principal, &ended.teams));
+                events
             }
         };
         let store = self.store.tenant(TenantId::SEED);

@@ -211,6 +211,11 @@ impl Oidc {
                 self.verify(settings, document, token, &response, |_: Option<&Nonce>| Ok(()), now)
                     .await?
             }
+            None if document.userinfo_endpoint().is_none() => {
+                let mut person = Person::named(subject);
+                person.refresh = turned(&response);
+                return Ok(person);
+            }
             None => Map::from_iter([("sub".to_owned(), Value::from(subject))]),
         };
         if claims.get("sub").and_then(Value::as_str) != Some(subject) {
@@ -366,9 +371,14 @@ impl Oidc {
             add_user_info(&mut claims, status, more, &subject)?;
         }
         let mut person = Person::of_claims(subject, &claims, &settings.groups_claim);
-        person.refresh = response.refresh_token().map(|token| Secret::new(token.secret().clone()));
+        person.refresh = turned(response);
         Ok(person)
     }
+}
+
+/// Gives the refresh token of an answer; none where the old one goes on.
+fn turned(response: &CoreTokenResponse) -> Option<Secret<String>> {
+    response.refresh_token().map(|token| Secret::new(token.secret().clone()))
 }
 
 /// Why an ID token was not believed.

@@ -35,8 +35,8 @@ pub struct Person {
     pub name: String,
     /// Their address, where the issuer says that it verified it.
     pub email: Option<String>,
-    /// Their groups.
-    pub groups: Vec<String>,
+    /// Their groups; none where the issuer was not asked for them.
+    pub groups: Option<Vec<String>>,
     /// When the issuer saw a second factor, if it did.
     pub second_factor_at: Option<Timestamp>,
     /// The issuer's session.
@@ -52,7 +52,7 @@ impl Person {
             subject: subject.to_owned(),
             name: subject.to_owned(),
             email: None,
-            groups: vec![],
+            groups: None,
             second_factor_at: None,
             sid: None,
             refresh: None,
@@ -69,7 +69,7 @@ impl Person {
         Self {
             name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| subject.clone()),
             email: email.filter(|_| verified),
-            groups: groups(claims.get(groups_claim)),
+            groups: Some(groups(claims.get(groups_claim))),
             second_factor_at: second_factor(claims),
             sid: text("sid"),
             refresh: None,
@@ -77,12 +77,13 @@ impl Person {
         }
     }
 
-    /// Tells whether the settings let them in, or else why not.
+    /// Tells whether the settings let them in, or else why not. Of whom nothing new is known, nothing new is said.
     ///
     /// # Errors
     /// A sentence for the audit log.
     pub fn check(&self, settings: &ProviderSettings) -> Result<(), &'static str> {
-        let is_member = |group| self.groups.contains(group);
+        let Some(groups) = &self.groups else { return Ok(()) };
+        let is_member = |group| groups.contains(group);
         if !settings.allowed_groups.is_empty() && !settings.allowed_groups.iter().any(is_member) {
             return Err("not in one of the groups that may sign in");
         }
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn groups_are_read_from_a_list_or_a_word() {
-        let of = |claim: Value| person(json!({"groups": claim})).groups;
+        let of = |claim: Value| person(json!({"groups": claim})).groups.unwrap();
         assert_eq!(of(json!(["b", "a", "b", 3, ""])), ["a", "b"]);
         assert_eq!(of(json!("a")), ["a"]);
         assert_eq!(of(json!({"a": 1})), [""; 0]);
