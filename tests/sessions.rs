@@ -13,5 +13,6 @@ mod panics;
 mod policy;
 mod proof;
 mod raw;
+mod revocation;
 mod starved;
 mod tickets;

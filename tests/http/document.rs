@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 /// One method of one path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Operation {
     pub method: Method,
     pub path: String,

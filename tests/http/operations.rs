@@ -1,16 +1,19 @@
 //! A role that may only look changes nothing.
 
-use adit_testkit::TestGateway;
+use adit_testkit::{Answer, TestGateway};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::http::document::operations;
+use crate::http::document::{Operation, operations};
 
 /// Operations that everybody may call: they change nothing but the caller's own sign-in.
-const OWN: [&str; 5] = [
+const OWN: [&str; 8] = [
     "POST /api/v1/sign-in",
     "POST /api/v1/sign-out",
     "POST /api/enroll",
+    "POST /auth/token",
+    "POST /api/v1/access-requests",
+    "DELETE /api/v1/access-requests/{request}",
     "POST /api/v1/me/identities",
     "DELETE /api/v1/me/identities/{identity}",
 ];
@@ -37,7 +40,53 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let spawn = json!({"machineId": machine});
     let grant = json!({"principal": "user:bob", "role": "admin"});
     let of_user = |what: &str| format!("/api/v1/users/{user}/{what}");
+    let admin = &gateway.admin;
+    admin.post("/api/v1/teams", json!({"name": "eng"})).await.ok();
+    let member = json!({"principal": "user:ann"});
+    assert_eq!(admin.post("/api/v1/teams/eng/members", member.clone()).await.status, 204);
+    let view = json!({"capabilities": ["terminal:view"]});
+    admin
+        .post("/api/v1/roles", json!({"name": "eyes", "capabilities": ["terminal:view"]}))
+        .await
+        .ok();
+    let service = json!({"name": "ci", "scopes": ["terminal:view"]});
+    let service = admin.post("/api/v1/services", service).await.ok();
+    let service = format!("/api/v1/services/{}", service["clientId"].as_str().unwrap());
+    let asked = json!({"role": "viewer", "reason": "To look.", "seconds": 60});
+    let asked = other.api.post("/api/v1/access-requests", asked).await.ok();
+    let decision = format!("/api/v1/access-requests/{}/decision", asked["id"].as_str().unwrap());
+    let tenant = admin.post("/api/v1/tenants", json!({"name": "acme", "admin": "eve"})).await.ok();
+    let tenant = format!("/api/v1/tenants/{}", tenant["tenant"]["id"].as_str().unwrap());
+    let tagged = json!({"tags": {"env": "test"}});
+    let ending = json!({"removeGrant": other.grant});
     vec![
+        ("POST /api/v1/tenants", "/api/v1/tenants".into(), json!({"name": "b", "admin": "bea"})),
+        ("DELETE /api/v1/tenants/{tenant}", tenant, Value::Null),
+        ("POST /api/v1/teams", "/api/v1/teams".into(), json!({"name": "ops"})),
+        ("POST /api/v1/teams/{team}/members", "/api/v1/teams/eng/members".into(), member),
+        (
+            "DELETE /api/v1/teams/{team}/members/{principal}",
+            "/api/v1/teams/eng/members/user:ann".into(),
+            Value::Null,
+        ),
+        ("DELETE /api/v1/teams/{team}", "/api/v1/teams/eng".into(), Value::Null),
+        (
+            "POST /api/v1/roles",
+            "/api/v1/roles".into(),
+            json!({"name": "ears", "capabilities": ["terminal:view"]}),
+        ),
+        ("PUT /api/v1/roles/{role}", "/api/v1/roles/eyes".into(), view),
+        ("DELETE /api/v1/roles/{role}", "/api/v1/roles/eyes".into(), Value::Null),
+        (
+            "POST /api/v1/services",
+            "/api/v1/services".into(),
+            json!({"name": "cd", "scopes": ["terminal:view"]}),
+        ),
+        ("POST /api/v1/services/{service}/secrets", format!("{service}/secrets"), json!({})),
+        ("DELETE /api/v1/services/{service}", service, Value::Null),
+        ("POST /api/v1/access-requests/{request}/decision", decision, json!({"decision": "deny"})),
+        ("POST /api/v1/what-ends", "/api/v1/what-ends".into(), ending),
+        ("PATCH /api/v1/machines/{machine}", format!("/api/v1/machines/{machine}"), tagged),
         ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
         ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
         ("POST /api/terminal/spawn", "/api/terminal/spawn".into(), spawn),
@@ -74,8 +123,9 @@ async fn a_role_that_may_look_may_change_nothing() {
         let request = bob.api.request(operation.method, path);
         let request = if body.is_null() { request } else { request.json(body) };
         let answer = bob.api.send(request).await;
-        assert_eq!(answer.status, 403, "{name}: {}", answer.text);
-        assert!(answer.code().starts_with("access."), "{name}: {}", answer.text);
+        let hidden = (answer.status.as_u16(), answer.code().as_str()) == (404, "target.unknown");
+        let refused = answer.status == 403 && answer.code().starts_with("access.");
+        assert!(refused || hidden, "{name}: {} {}", answer.status, answer.text);
     }
 }
 
@@ -111,4 +161,124 @@ async fn a_session_of_somebody_else_is_as_unknown_as_none() {
     assert_eq!((there.status.as_u16(), &there.text), (404, &not_there.text));
     assert_eq!(carl.get("/api/v1/sessions").await.ok()["items"], json!([]));
     assert_eq!(carl.get("/api/v1/machines").await.ok()["items"], json!([]));
+}
+
+/// Tells whether an answer is policy's no: refused, or hidden.
+fn is_no(answer: &Answer) -> bool {
+    answer.status == 403 || answer.status == 404 && answer.code().ends_with(".unknown")
+}
+
+#[tokio::test]
+async fn what_each_role_gets_of_each_route_is_as_reviewed() {
+    // BEY-16
+    let gateway = TestGateway::start();
+    let roles = ["viewer", "auditor", "operator"];
+    let mut users = Vec::new();
+    for role in roles {
+        users.push(gateway.user(&format!("a-{role}"), role, None).await);
+    }
+    let mut lines = vec![format!("route | {}", roles.join(" | "))];
+    for operation in operations(&gateway.admin).await {
+        let mut line = operation.to_string();
+        // The stream has no end, and signing out ends what the next is tried with.
+        if line.ends_with("/stream") || line.ends_with("sign-out") {
+            continue;
+        }
+        let path = operation.path.replace("{machine}", &gateway.machine);
+        let path = Operation { path, ..operation.clone() };
+        let path = path.path_with("00000000-0000-4000-8000-000000000000");
+        for user in &users {
+            let request = user.api.request(operation.method.clone(), &path);
+            let request =
+                if operation.method == Method::GET { request } else { request.json(&json!({})) };
+            let no = is_no(&user.api.send(request).await);
+            line.push_str(if no { " | -" } else { " | yes" });
+        }
+        lines.push(line);
+    }
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[tokio::test]
+async fn one_tenant_finds_nothing_of_another_on_any_route() {
+    // BRW-52, DESK-7
+    let gateway = TestGateway::start_with(PROVIDER);
+    let made = json!({"name": "umbrella", "admin": "eve"});
+    let made = gateway.admin.post("/api/v1/tenants", made).await.ok();
+    let code = made["url"].as_str().unwrap().split_once("#code=").unwrap().1.to_owned();
+    let bare = gateway.api("");
+    let signed_in = bare.post("/api/v1/sign-in", json!({"code": code})).await;
+    let set = signed_in.headers["set-cookie"].to_str().unwrap().to_owned();
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let ask = async |method: Method, path: &str, body: Value| {
+        let request = bare.client.request(method, format!("{}{path}", bare.url));
+        let request = request.header("cookie", &cookie).header("origin", &bare.url);
+        bare.send(if body.is_null() { request } else { request.json(&body) }).await
+    };
+    let me = ask(Method::GET, "/api/v1/me", Value::Null).await.ok();
+    assert_eq!(me["name"], "eve");
+    let theirs = good_requests(&gateway).await;
+    let nothing = "00000000-0000-4000-8000-000000000000";
+    for (name, path, body) in theirs {
+        let Some(operation) =
+            operations(&gateway.admin).await.into_iter().find(|o| o.to_string() == name)
+        else {
+            continue;
+        };
+        if !operation.path.contains('{') || name == RECORDING {
+            continue;
+        }
+        let there = ask(operation.method.clone(), &path, body.clone()).await;
+        let none = ask(operation.method.clone(), &operation.path_with(nothing), body).await;
+        // The role of one's own that is not there has a name where others have an id.
+        assert_eq!(
+            (there.status, there.code()),
+            (none.status, none.code()),
+            "{name}: {}",
+            there.text
+        );
+        assert!(there.status.is_client_error(), "{name}: {} {}", there.status, there.text);
+    }
+    for list in [
+        "users",
+        "grants",
+        "machines",
+        "sessions",
+        "teams",
+        "services",
+        "recordings",
+        "access-requests",
+    ] {
+        let items = ask(Method::GET, &format!("/api/v1/{list}"), Value::Null).await.ok();
+        let shown = items["items"].to_string();
+        assert!(!shown.contains("ann") && !shown.contains(&gateway.machine), "{list}: {shown}");
+    }
+    let tenants = ask(Method::GET, "/api/v1/tenants", Value::Null).await;
+    assert_eq!((tenants.status.as_u16(), tenants.code().as_str()), (404, "target.unknown"));
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_removed_opens_nothing_any_more() {
+    // DESK-7
+    let gateway = TestGateway::start();
+    let made = json!({"name": "acme", "admin": "eve"});
+    let made = gateway.admin.post("/api/v1/tenants", made).await.ok();
+    let id = made["tenant"]["id"].as_str().unwrap();
+    let code = made["url"].as_str().unwrap().split_once("#code=").unwrap().1;
+    let bare = gateway.api("");
+    let signed_in = bare.post("/api/v1/sign-in", json!({"code": code})).await;
+    let set = signed_in.headers["set-cookie"].to_str().unwrap().to_owned();
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let path = format!("{}/api/v1/users", bare.url);
+    let users = async || {
+        let request = bare.client.get(&path).header("cookie", &cookie);
+        bare.send(request).await.status.as_u16()
+    };
+    assert_eq!(users().await, 200);
+    let again = json!({"name": "acme", "admin": "eve"});
+    assert_eq!(gateway.admin.post("/api/v1/tenants", again.clone()).await.status, 409);
+    assert_eq!(gateway.admin.delete(&format!("/api/v1/tenants/{id}")).await.status, 204);
+    assert_eq!(users().await, 403);
+    assert_eq!(gateway.admin.delete(&format!("/api/v1/tenants/{id}")).await.status, 404);
+    assert_eq!(gateway.admin.post("/api/v1/tenants", again).await.status, 201);
 }

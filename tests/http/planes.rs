@@ -85,7 +85,7 @@ async fn present(api: &Api, operation: &Operation, carrier: Carrier, secret: &st
             request.header("cookie", format!("adit={secret}")).header("origin", &api.url)
         }
     };
-    if operation.method == Method::POST {
+    if !matches!(operation.method, Method::GET | Method::DELETE) {
         request = request.json(&json!({}));
     }
     // The stream of changes has no end, so that its body is not read.

@@ -1,6 +1,10 @@
 //! Roles, teams, conditions and requests, on the running gateway: what they let in, and what ends with them.
 
-use adit_testkit::{TestGateway, TestViewer, User};
+use std::io::Write as _;
+
+use adit_testkit::{TestGateway, TestViewer, User, within};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::sessions::access::REPEATS;
@@ -197,4 +201,53 @@ async fn nobody_approves_their_own_request() {
     assert_eq!(gateway.admin.delete(&withdraw).await.status, 204);
     let silent = json!({"role": "viewer", "reason": " ", "seconds": 60});
     assert_eq!(others.api.post("/api/v1/access-requests", silent).await.code(), "request.invalid");
+}
+
+/// Takes one POST and gives its headers and body.
+async fn one_post(listener: tokio::net::TcpListener) -> (axum::http::HeaderMap, String) {
+    let (told, mut heard) = tokio::sync::mpsc::channel(1);
+    let take = move |headers: axum::http::HeaderMap, body: String| async move {
+        told.send((headers, body)).await.unwrap();
+    };
+    let router = axum::Router::new().route("/hook", axum::routing::post(take));
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let request = within("the webhook", heard.recv()).await.unwrap();
+    server.abort();
+    request
+}
+
+fn signed(key: &str, text: &str) -> String {
+    let mut openssl = std::process::Command::new("openssl")
+        .args(["dgst", "-sha256", "-binary", "-hmac", key])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    STANDARD.encode(openssl.wait_with_output().unwrap().stdout)
+}
+
+#[tokio::test]
+async fn a_request_is_told_to_the_webhook_and_signed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let key = "0123456789abcdef0123456789abcdef";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), key).unwrap();
+    let settings = format!(
+        "[access]\nwebhook = \"{url}\"\nwebhook_secret_file = \"{}\"\n",
+        file.path().display()
+    );
+    let gateway = TestGateway::start_with(&settings);
+    let ann = somebody(&gateway, "ann").await;
+    let asked = json!({"role": "operator", "reason": "Stuck.", "seconds": 60});
+    let asked = ann.api.post("/api/v1/access-requests", asked).await.ok();
+    let (headers, body) = one_post(listener).await;
+    let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+    assert_eq!(header("webhook-id"), asked["id"].as_str().unwrap());
+    let text = format!("{}.{}.{body}", header("webhook-id"), header("webhook-timestamp"));
+    assert_eq!(header("webhook-signature"), format!("v1,{}", signed(key, &text)));
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["data"]["principal"], "user:ann");
+    assert!(!gateway.log().contains(key));
 }

@@ -29,6 +29,7 @@ const TABLES: &[(&str, &str)] = &[
     ("oauth", "OAuth"),
     ("sign_in", "SignIn"),
     ("sign_in.provider", "Provider"),
+    ("access", "Access"),
 ];
 
 /// The tables of which there may be many.

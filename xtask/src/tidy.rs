@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of the house that a machine can check, one file for each.
 
 mod ceilings;
+mod deciders;
 mod layers;
 mod promises;
 mod references;
@@ -78,6 +79,7 @@ fn violations(workspace: &Workspace) -> Result<Vec<Violation>> {
     violations.extend(twins::check(&files));
     for file in &files {
         violations.extend(words::check(file)?);
+        violations.extend(deciders::check(file)?);
     }
     Ok(violations)
 }

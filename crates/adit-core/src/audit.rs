@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use adit_domain::{Code, EventId, Ids, Principal};
+use adit_domain::{Code, EventId, Ids, Principal, TenantId};
 use adit_store::{NewEvent, Outcome, Party};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,6 +26,8 @@ pub struct Actor {
     pub address: Option<IpAddr>,
     /// The OAuth2 client that acted for it, where one did.
     pub client: Option<String>,
+    /// Whose log its refusals go to.
+    pub tenant: TenantId,
 }
 
 impl Actor {
@@ -36,18 +38,19 @@ impl Actor {
             party: Party { kind: "gateway".into(), id, name: "gateway".into() },
             address: None,
             client: None,
+            tenant: TenantId::SEED,
         }
     }
 
     /// Somebody who showed no valid credential.
     pub fn nobody(address: Option<IpAddr>) -> Self {
         let party = Party { kind: "anonymous".into(), id: String::new(), name: "anonymous".into() };
-        Self { party, address, client: None }
+        Self { party, address, client: None, tenant: TenantId::SEED }
     }
 
     /// A principal.
     pub fn principal(principal: &Principal, address: Option<IpAddr>) -> Self {
-        Self { party: party_of(principal), address, client: None }
+        Self { party: party_of(principal), address, client: None, tenant: principal.tenant }
     }
 }
 
@@ -67,7 +70,10 @@ pub fn party(kind: &str, id: Uuid, name: impl Into<String>) -> Party {
 
 /// An event that is being put together.
 #[derive(Clone, Debug)]
-pub struct Draft(NewEvent);
+pub struct Draft {
+    event: NewEvent,
+    tenant: TenantId,
+}
 
 impl Gateway {
     /// Begins an event: `name` is `noun.verb`, `sentence` what a person reads.
@@ -83,7 +89,7 @@ impl Gateway {
             correlation: None,
             client: actor.address.map(|address| address.to_string()),
         };
-        let draft = Draft(event).saying(sentence);
+        let draft = Draft { event, tenant: actor.tenant }.saying(sentence);
         match &actor.client {
             Some(client) => draft.with("oauthClient", json!(client)),
             None => draft,
@@ -94,7 +100,7 @@ impl Gateway {
     ///
     /// A refusal that cannot be written is still a refusal; the log says that its event is missing.
     pub async fn note(&self, draft: Draft) {
-        let tenant = self.store.tenant(adit_domain::TenantId::SEED);
+        let tenant = self.store.tenant(draft.tenant);
         if let Err(error) = tenant.append_events(vec![draft.done()]).await {
             tracing::error!(%error, "an audit event could not be written");
         }
@@ -106,20 +112,21 @@ impl Draft {
     /// Begins another event like this one.
     #[must_use]
     pub fn another(&self, ids: &dyn Ids) -> Self {
-        Self(NewEvent { id: EventId::new(ids), ..self.0.clone() })
+        let event = NewEvent { id: EventId::new(ids), ..self.event.clone() };
+        Self { event, tenant: self.tenant }
     }
 
     /// Names what it was done to.
     #[must_use]
     pub fn on(mut self, target: Party) -> Self {
-        self.0.target = Some(target);
+        self.event.target = Some(target);
         self
     }
 
     /// Names who did it, where that shows only with the outcome.
     #[must_use]
     pub fn by(mut self, actor: Party) -> Self {
-        self.0.actor = actor;
+        self.event.actor = actor;
         self
     }
 
@@ -132,27 +139,27 @@ impl Draft {
     /// Says that it was refused, and why.
     #[must_use]
     pub fn denied(mut self, code: Code) -> Self {
-        self.0.outcome = Outcome::Denied;
+        self.event.outcome = Outcome::Denied;
         self.with("code", json!(code.as_str()))
     }
 
     /// Says that it failed, and why.
     #[must_use]
     pub fn failed(mut self, code: Code) -> Self {
-        self.0.outcome = Outcome::Failed;
+        self.event.outcome = Outcome::Failed;
         self.with("code", json!(code.as_str()))
     }
 
     /// Adds a detail.
     #[must_use]
     pub fn with(mut self, key: &str, value: Value) -> Self {
-        self.0.details.insert(key.to_owned(), value);
+        self.event.details.insert(key.to_owned(), value);
         self
     }
 
     /// Finishes it.
     pub fn done(self) -> NewEvent {
-        self.0
+        self.event
     }
 
     /// Finishes it as a list of one.

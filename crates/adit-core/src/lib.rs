@@ -41,6 +41,7 @@ pub mod settings;
 pub mod sign_in;
 pub mod tasks;
 pub mod team;
+pub mod tenant;
 pub mod ticket;
 pub mod token;
 pub mod what_ends;

@@ -234,5 +234,6 @@ pub fn machine_actor(machine: &Machine, address: Option<IpAddr>) -> Actor {
         party: audit::party("machine", machine.id.0, machine.label.as_str()),
         address,
         client: None,
+        tenant: machine.tenant,
     }
 }

@@ -53,6 +53,8 @@ capabilities! {
     AccessManage = "access:manage";
     /// Approves and denies others' requests for access.
     AccessApprove = "access:approve";
+    /// Adds and removes tenants; it counts for people of the first tenant only.
+    TenantManage = "tenant:manage";
 }
 
 impl Capability {

@@ -73,6 +73,8 @@ pub enum Target {
     Machine(MachineTarget),
     /// Everything of a tenant.
     Tenant(TenantId),
+    /// The gateway itself: which tenants there are. For nobody but people of the first tenant.
+    Gateway,
 }
 
 /// What policy looks at of a machine. It is the gateway's own word about it, never the machine's.
@@ -279,6 +281,7 @@ fn stands(facts: &Facts, target: &Target) -> Result<(), Denial> {
     let (tenant, active) = match target {
         Target::Machine(machine) => (machine.tenant, machine.active),
         Target::Tenant(tenant) => (*tenant, true),
+        Target::Gateway => (TenantId::SEED, true),
     };
     if !facts.active {
         return Err(Denial::PrincipalInactive);

@@ -22,6 +22,7 @@ pub mod sign_in;
 pub mod status;
 pub mod stream;
 pub mod team;
+pub mod tenant;
 pub mod terminal;
 pub mod ticket;
 pub mod user;

@@ -148,6 +148,8 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::request::withdraw))
         .routes(routes!(api::request::decide))
         .routes(routes!(api::what_ends::what_ends))
+        .routes(routes!(api::tenant::list, api::tenant::add))
+        .routes(routes!(api::tenant::remove))
         .routes(routes!(api::grant::list, api::grant::add))
         .routes(routes!(api::grant::remove))
         .routes(routes!(api::grant::why))

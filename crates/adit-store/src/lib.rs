@@ -66,6 +66,7 @@ pub use session::{
 };
 pub use store::{Meter, NoMeter, Store, StoreConfig, StoreOptions, TenantStore};
 pub use team::{LOCAL as LOCAL_MEMBER, Member, Team};
+pub use tenant::{Tenant, TenantAdmin};
 pub use ticket::Forgotten;
 
 pub use adit_wire::audit::{AuditEvent, Chain, Outcome, Party, Record};

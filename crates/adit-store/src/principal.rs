@@ -205,9 +205,9 @@ impl TenantStore {
 }
 
 /// A principal beside each grant that it or a team of its holds, each beside each of its machines and of a custom role's capabilities.
-const FACTS: &str = "SELECT p.id, p.tenant_id, p.kind, p.name, p.active, g.id, g.role, g.expires_at, g.all_machines, g.matcher, g.conditions, \
+const FACTS: &str = "SELECT p.id, p.tenant_id, p.kind, p.name, p.active AND n.deleted_at IS NULL, g.id, g.role, g.expires_at, g.all_machines, g.matcher, g.conditions, \
      g.team_id, g.team_name, m.machine_id, c.capability \
-     FROM principals p \
+     FROM principals p JOIN tenants n ON n.id = p.tenant_id \
      LEFT JOIN (SELECT h.id, h.tenant_id, h.role, h.expires_at, h.all_machines, h.matcher, h.conditions, h.team_id, NULL AS team_name \
          FROM grants h WHERE h.tenant_id = $1 AND h.principal_id = $2 AND h.deleted_at IS NULL \
          UNION ALL SELECT h.id, h.tenant_id, h.role, h.expires_at, h.all_machines, h.matcher, h.conditions, h.team_id, t.name \

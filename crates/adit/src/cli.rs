@@ -25,6 +25,7 @@ mod service;
 mod session;
 mod stream;
 mod team;
+mod tenant;
 mod token;
 mod user;
 mod what_ends;
@@ -75,6 +76,8 @@ pub enum Command {
     Role(role::Role),
     /// Make teams, and take people into them
     Team(team::Team),
+    /// Make, list and remove tenants
+    Tenant(tenant::Tenant),
     /// Ask for a role for a time, and decide about what others ask for
     Request(request::Request),
     /// Say whether somebody may do something, and by what
@@ -115,6 +118,7 @@ impl Command {
             Self::Grant(command) => command.run().await,
             Self::Role(command) => command.run().await,
             Self::Team(command) => command.run().await,
+            Self::Tenant(command) => command.run().await,
             Self::Request(command) => command.run().await,
             Self::Why(command) => command.run().await,
             Self::Doctor(command) => command.run().await,

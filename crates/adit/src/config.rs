@@ -53,6 +53,18 @@ pub struct Config {
     pub oauth: OAuth,
     /// Signing in.
     pub sign_in: SignIn,
+    /// Requests for access.
+    pub access: Access,
+}
+
+/// Requests for access.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// An `https://` address that is told of each request, as a signed webhook.
+    pub webhook: Option<String>,
+    /// A file with the secret that the webhook is signed with: at least 32 characters.
+    pub webhook_secret_file: Option<PathBuf>,
 }
 
 /// A certificate and its key.

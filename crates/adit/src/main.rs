@@ -11,6 +11,7 @@ mod output;
 mod parent;
 mod serve;
 mod up;
+mod webhook;
 
 use std::process::ExitCode;
 

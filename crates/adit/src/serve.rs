@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::webhook::Webhook;
 use adit_core::audit::Actor;
 use adit_core::keys::{Keys, load_or_make};
 use adit_core::random::{SystemClock, SystemIds};
@@ -126,6 +127,10 @@ impl Serve {
             hosts: plan.hosts(&settings),
             open_metrics: config.open_metrics.unwrap_or(true),
         };
+        let webhook = config.access.webhook.as_deref();
+        let webhook = webhook
+            .map(|url| Webhook::read(url, config.access.webhook_secret_file.as_ref()))
+            .transpose()?;
         let gateway = start(&plan, &config, settings).await?;
         let app = Arc::new(App { gateway: Arc::clone(&gateway), settings: app_settings, metrics });
         let machine_tls = machine_tls(&gateway, &plan, machines_listen)?;
@@ -138,6 +143,9 @@ impl Serve {
         let machines =
             listen::serve(machines, Some(machine_tls), machine_router, each, tasks.clone());
         tasks.spawn(machines);
+        if let Some(webhook) = webhook {
+            tasks.spawn(webhook.run(Arc::clone(&gateway)));
+        }
         self.announce(&gateway, listen, machines_listen).await?;
         parent::stop_asked(self.announce.is_some()).await;
         tokio::select! {

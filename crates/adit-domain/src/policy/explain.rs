@@ -100,6 +100,7 @@ fn before_grants(facts: &Facts, wanted: Capabilities, target: &Target) -> Option
     let (tenant, gone) = match target {
         Target::Machine(machine) => (machine.tenant, !machine.active),
         Target::Tenant(tenant) => (*tenant, false),
+        Target::Gateway => (crate::TenantId::SEED, false),
     };
     let beyond = facts.circumstances.limit.and_then(|limit| wanted.without(limit).iter().next());
     if !facts.active {

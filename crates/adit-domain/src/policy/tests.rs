@@ -93,6 +93,16 @@ fn another_tenants_machine_does_not_exist() {
 }
 
 #[test]
+fn the_gateway_itself_is_for_the_first_tenant() {
+    // DESK-7
+    let mut facts = facts(vec![grant(BuiltInRole::Admin, Selection::All, None)]);
+    let wanted = Capabilities::of(&[Capability::TenantManage]);
+    assert!(authorize(&facts, wanted, &Target::Gateway, NOW).is_ok());
+    facts.principal.tenant = TenantId(Uuid::from_u128(5));
+    assert_eq!(authorize(&facts, wanted, &Target::Gateway, NOW), Err(Denial::OtherTenant));
+}
+
+#[test]
 fn a_removed_machine_is_closed_to_all() {
     let facts = facts(vec![grant(BuiltInRole::Admin, Selection::All, None)]);
     let gone = Target::Machine(MachineTarget { active: false, ..plain(WEB) });
@@ -193,13 +203,14 @@ fn what_each_role_allows_is_as_reviewed() {
     for role in BuiltInRole::ALL {
         table.push_str(&format!(" | {}", role.as_str()));
     }
-    for kind in ["machine", "tenant"] {
+    for kind in ["machine", "tenant", "gateway"] {
         for capability in Capability::ALL {
             table.push_str(&format!("\n{kind} {capability}"));
             for role in BuiltInRole::ALL {
                 let facts = facts(vec![grant(*role, Selection::All, None)]);
                 let target = match kind {
                     "machine" => machine(WEB),
+                    "gateway" => Target::Gateway,
                     _ => Target::Tenant(TenantId::SEED),
                 };
                 let wanted = Capabilities::of(&[*capability]);

@@ -122,7 +122,7 @@ fn target() -> impl Strategy<Value = Target> {
             team,
         })
     });
-    prop_oneof![4 => machine, 1 => tenant().prop_map(Target::Tenant)]
+    prop_oneof![8 => machine, 2 => tenant().prop_map(Target::Tenant), 1 => Just(Target::Gateway)]
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
