@@ -1,6 +1,6 @@
 //! A role that may only look changes nothing.
 
-use adit_testkit::{Answer, TestGateway};
+use adit_testkit::{Answer, TestGateway, User};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -40,6 +40,33 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let spawn = json!({"machineId": machine});
     let grant = json!({"principal": "user:bob", "role": "admin"});
     let of_user = |what: &str| format!("/api/v1/users/{user}/{what}");
+    let mut requests = vec![
+        ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
+        ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
+        ("POST /api/terminal/spawn", "/api/terminal/spawn".into(), spawn),
+        ("POST /api/v1/users", "/api/v1/users".into(), json!({"name": "new"})),
+        ("POST /api/v1/users/{user}/sign-in-links", of_user("sign-in-links"), json!({})),
+        ("POST /api/v1/users/{user}/tokens", of_user("tokens"), json!({"name": "another"})),
+        ("POST /api/v1/users/{user}/identities", identities, account("ann-too")),
+        ("DELETE /api/v1/users/{user}/identities/{identity}", linked, Value::Null),
+        ("DELETE /api/v1/tokens/{token}", format!("/api/v1/tokens/{token}"), Value::Null),
+        ("POST /api/v1/grants", "/api/v1/grants".into(), grant),
+        ("DELETE /api/v1/grants/{grant}", format!("/api/v1/grants/{}", other.grant), Value::Null),
+        ("DELETE /api/v1/sessions/{session}", format!("/api/v1/sessions/{session}"), Value::Null),
+        (RECORDING, format!("/api/v1/recordings/{session}"), Value::Null),
+        ("DELETE /api/v1/machines/{machine}", format!("/api/v1/machines/{machine}"), Value::Null),
+        ("DELETE /api/v1/users/{user}", format!("/api/v1/users/{user}"), Value::Null),
+    ];
+    requests.extend(good_access_requests(gateway, &other).await);
+    requests
+}
+
+/// The same for teams, roles, services, requests for access and tenants.
+async fn good_access_requests(
+    gateway: &TestGateway,
+    other: &User,
+) -> Vec<(&'static str, String, Value)> {
+    let machine = &gateway.machine;
     let admin = &gateway.admin;
     admin.post("/api/v1/teams", json!({"name": "eng"})).await.ok();
     let member = json!({"principal": "user:ann"});
@@ -87,21 +114,6 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
         ("POST /api/v1/access-requests/{request}/decision", decision, json!({"decision": "deny"})),
         ("POST /api/v1/what-ends", "/api/v1/what-ends".into(), ending),
         ("PATCH /api/v1/machines/{machine}", format!("/api/v1/machines/{machine}"), tagged),
-        ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
-        ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
-        ("POST /api/terminal/spawn", "/api/terminal/spawn".into(), spawn),
-        ("POST /api/v1/users", "/api/v1/users".into(), json!({"name": "new"})),
-        ("POST /api/v1/users/{user}/sign-in-links", of_user("sign-in-links"), json!({})),
-        ("POST /api/v1/users/{user}/tokens", of_user("tokens"), json!({"name": "another"})),
-        ("POST /api/v1/users/{user}/identities", identities, account("ann-too")),
-        ("DELETE /api/v1/users/{user}/identities/{identity}", linked, Value::Null),
-        ("DELETE /api/v1/tokens/{token}", format!("/api/v1/tokens/{token}"), Value::Null),
-        ("POST /api/v1/grants", "/api/v1/grants".into(), grant),
-        ("DELETE /api/v1/grants/{grant}", format!("/api/v1/grants/{}", other.grant), Value::Null),
-        ("DELETE /api/v1/sessions/{session}", format!("/api/v1/sessions/{session}"), Value::Null),
-        (RECORDING, format!("/api/v1/recordings/{session}"), Value::Null),
-        ("DELETE /api/v1/machines/{machine}", format!("/api/v1/machines/{machine}"), Value::Null),
-        ("DELETE /api/v1/users/{user}", format!("/api/v1/users/{user}"), Value::Null),
     ]
 }
 
