@@ -7,6 +7,25 @@ import { fileURLToPath } from "node:url";
 import { Adit } from "./adit.mjs";
 import { Browser, seriousFaults } from "./console.mjs";
 
+/** The issuer of `tests/company`. */
+class Issuer {
+  static async start() {
+    const script = fileURLToPath(new URL("../company/provider.mjs", import.meta.url));
+    const child = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "ignore"] });
+    const [line] = await once(child.stdout, "data");
+    return Object.assign(new Issuer(), { child, url: line.toString().trim() });
+  }
+
+  async control(what, body) {
+    const answer = await fetch(`${this.url}/control/${what}`, { method: "POST", body: JSON.stringify(body) });
+    assert.equal(answer.status, 204);
+  }
+
+  stop() {
+    this.child.kill();
+  }
+}
+
 let adit;
 let browser;
 let issuer;
@@ -43,24 +62,6 @@ after(async () => {
   issuer?.stop();
 });
 
-class Issuer {
-  static async start() {
-    const script = fileURLToPath(new URL("../company/provider.mjs", import.meta.url));
-    const child = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "ignore"] });
-    const [line] = await once(child.stdout, "data");
-    return Object.assign(new Issuer(), { child, url: line.toString().trim() });
-  }
-
-  async control(what, body) {
-    const answer = await fetch(`${this.url}/control/${what}`, { method: "POST", body: JSON.stringify(body) });
-    assert.equal(answer.status, 204);
-  }
-
-  stop() {
-    this.child.kill();
-  }
-}
-
 // CMD-42
 test("a button leads to the company's sign-in and back to where one was going", async () => {
   const window = await browser.window(adit);
@@ -76,6 +77,7 @@ test("a button leads to the company's sign-in and back to where one was going", 
 
 test("an account is unlinked after a question, and linked again", async () => {
   const user = await adit.api("POST", "/api/v1/users", { name: "bob" });
+  await adit.api("POST", "/api/v1/grants", { principal: "user:bob", role: "viewer" });
   const { url } = await adit.api("POST", `/api/v1/users/${user.id}/sign-in-links`, {});
   await issuer.control("account", { sub: "bob-at-work", preferred_username: "bob.b" });
   await issuer.control("login", { sub: "bob-at-work" });

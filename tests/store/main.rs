@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod audit;
+mod company;
 mod crash;
 mod credential;
 mod database;
