@@ -85,10 +85,17 @@ async fn the_public_operations_are_these() {
     let expected = [
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-authorization-server",
+        "GET /api/v1/setup",
         "GET /api/v1/sign-in/providers",
         "GET /health",
         "POST /api/enroll",
+        "POST /api/v1/setup",
         "POST /api/v1/sign-in",
+        "POST /api/v1/sign-in/invitation",
+        "POST /api/v1/sign-in/passkey",
+        "POST /api/v1/sign-in/passkey/begin",
+        "POST /api/v1/sign-in/password",
+        "POST /api/v1/sign-in/second-factor",
         "POST /auth/token",
     ];
     assert_eq!(names, expected);

@@ -1,5 +1,5 @@
 use adit_domain::{PrincipalId, Timestamp, TokenId};
-use adit_store::{CredentialKind, NewCookie, NewCredential, Paging, SecretHash, silent};
+use adit_store::{CredentialKind, NewCookie, NewCredential, Origin, Paging, SecretHash, silent};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -34,6 +34,7 @@ fn cookie() -> NewCookie {
         prefix: "adc_abcd".to_owned(),
         name: "browser".to_owned(),
         expires_at: later(1_000_000),
+        origin: Origin::default(),
     }
 }
 

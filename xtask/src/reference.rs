@@ -57,6 +57,10 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("oauth.key_seconds", "key_life"),
     ("oauth.key_lead_seconds", "key_lead"),
     ("oauth.secret_grace_seconds", "secret_grace"),
+    ("sign_in.argon2_memory_kib", "memory_kib"),
+    ("sign_in.argon2_passes", "passes"),
+    ("sign_in.argon2_lanes", "lanes"),
+    ("sign_in.passwords_at_once", "passwords_at_once"),
 ];
 
 const HEAD: &str = "\

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_domain::policy::{self, Circumstances, MachineTarget, Target};
 use adit_domain::{
@@ -67,6 +68,9 @@ pub enum Refusal {
     /// For a reason that has a code, with more to say about it.
     #[error("{1}")]
     Said(Code, String),
+    /// For a reason that passes, and when.
+    #[error("{}", .0.sentence())]
+    Later(Code, Duration),
     /// The database did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -76,7 +80,7 @@ impl Refusal {
     /// Gives the stable code.
     pub fn code(&self) -> Code {
         match self {
-            Self::Code(code) | Self::Said(code, _) => *code,
+            Self::Code(code) | Self::Said(code, _) | Self::Later(code, _) => *code,
             Self::Store(error) => error.code(),
         }
     }

@@ -59,6 +59,7 @@ use places::Places;
 use session::recorder::Recorder;
 use session::registry::Registry;
 use session::viewer::WriterKey;
+use sign_in::SignIns;
 use tasks::Tasks;
 
 /// A machine's WebSocket, whichever listener it came through.
@@ -101,6 +102,7 @@ pub struct Gateway {
     /// The providers of company accounts.
     pub company: Company,
     pub(crate) writer_key: WriterKey,
+    pub(crate) sign_ins: SignIns,
     pub(crate) me: Weak<Gateway>,
     /// Recordings that were finished since the last checkpoint.
     pub(crate) finished: Mutex<BTreeMap<SessionId, Digest>>,
@@ -171,6 +173,7 @@ impl Gateway {
         let sealing = derive(keys.session_secret.expose(), b"adit company sealing v1");
         let company = Company::new(&settings.providers, &settings.url, &sealing)
             .map_err(StartError::Company)?;
+        let sign_ins = SignIns::new(&settings, &keys, &*ids)?;
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
         let gateway = Arc::new_cyclic(|me| Self {
@@ -192,6 +195,7 @@ impl Gateway {
             rights,
             company,
             writer_key,
+            sign_ins,
             me: Weak::clone(me),
             finished: Mutex::default(),
             anchored: Mutex::default(),
@@ -276,6 +280,9 @@ impl Gateway {
             let now = self.clock.now();
             if let Err(error) = self.store.forget_tickets(now - KEEP_TICKETS, now).await {
                 tracing::warn!(%error, "tickets that ran out could not be cleared away");
+            }
+            if let Err(error) = self.store.forget_steps(now - KEEP_TICKETS).await {
+                tracing::warn!(%error, "sign-ins that were not finished could not be cleared away");
             }
         }
     }

@@ -51,10 +51,30 @@ pub struct Settings {
     pub audit_lines: bool,
     /// Who vouches for company accounts.
     pub providers: Vec<ProviderSettings>,
+    /// What one check of a password costs.
+    pub password_cost: PasswordCost,
+    /// Passwords that are checked at once; the rest waits.
+    pub passwords_at_once: usize,
     /// After how long unsynced recorded bytes are synced.
     pub recording_sync: Duration,
     /// The OAuth2 server's.
     pub oauth: OAuthSettings,
+}
+
+/// The parameters of Argon2id (RFC 9106 §3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PasswordCost {
+    /// Memory, in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+impl PasswordCost {
+    /// What OWASP recommends as the least: 19 MiB, two passes, one lane; about 30 ms on a server's core.
+    pub const DEFAULT: Self = Self { memory_kib: 19_456, passes: 2, lanes: 1 };
 }
 
 impl Settings {
@@ -81,6 +101,8 @@ impl Settings {
             recording_strict: false,
             audit_lines: false,
             providers: Vec::new(),
+            password_cost: PasswordCost::DEFAULT,
+            passwords_at_once: 2,
             recording_sync: Duration::from_millis(200),
             oauth: OAuthSettings::default(),
         }

@@ -34,10 +34,16 @@ pub enum Plane {
     CompanyState,
     /// The cookie of a browser that is on that way.
     CompanyBrowser,
+    /// The next step of a sign-in that has begun.
+    Step,
+    /// The first administrator.
+    Setup,
+    /// Invitations of users.
+    Invitation,
 }
 
 impl Plane {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Api,
         Self::SignIn,
         Self::Cookie,
@@ -50,6 +56,9 @@ impl Plane {
         Self::Device,
         Self::CompanyState,
         Self::CompanyBrowser,
+        Self::Step,
+        Self::Setup,
+        Self::Invitation,
     ];
 
     /// Gives the prefix that its secrets begin with.
@@ -67,6 +76,9 @@ impl Plane {
             Self::Device => "adv_",
             Self::CompanyState => "aco_",
             Self::CompanyBrowser => "acb_",
+            Self::Step => "asp_",
+            Self::Setup => "asu_",
+            Self::Invitation => "ain_",
         }
     }
 }

@@ -65,6 +65,14 @@ codes! {
     AuthEnded = "auth.ended", 401, 1008, "The sign-in or token that this connection rests on has ended. Sign in again and come back to the session.";
     /// A sign-in code that was used, has expired or never was.
     SignInRefused = "auth.sign_in_refused", 401, 1008, "This sign-in link is used, expired or wrong. Ask for a new one.";
+    /// A name and a password that do not open anything, whatever is wrong with them.
+    PasswordRefused = "auth.password_refused", 401, 1008, "This name and password open nothing here. Check both, or ask an administrator for a sign-in link.";
+    /// A step of a sign-in that was used, took too long or never was.
+    StepRefused = "auth.step_refused", 401, 1008, "This sign-in took too long or was used. Begin again.";
+    /// A code, passkey or password that was to prove something and does not.
+    ProofRefused = "auth.proof_refused", 403, 1008, "This code is wrong, used or too old. Wait for the next one, then try again.";
+    /// The setup token is wrong, or somebody is there already.
+    SetupRefused = "auth.setup_refused", 401, 1008, "This setup token is used, expired or wrong. Start the gateway again to get a new one.";
     /// A credential of another plane.
     PlaneWrong = "auth.wrong_plane", 401, 1008, "This kind of credential does not open this door.";
     /// An enrolment token that was used, has expired or never was.
@@ -79,6 +87,8 @@ codes! {
     CompanyUnavailable = "auth.company_unavailable", 503, 1013, "The company's sign-in does not answer. Try again in a minute; other ways to sign in still work.";
     /// Too many attempts.
     AuthLimited = "auth.limited", 429, 1013, "Too many attempts. Wait a minute and try again.";
+    /// More passwords wait than the machine checks in a few seconds.
+    Busy = "auth.busy", 503, 1013, "Too many sign in at once. Wait a moment, then try again.";
     /// The principal was removed or switched off.
     PrincipalInactive = "access.inactive", 403, 1008, "This account is switched off.";
     /// No grant for the target.

@@ -7,6 +7,7 @@ pub mod capability;
 pub mod code;
 pub mod id;
 pub mod machine;
+pub mod password;
 pub mod policy;
 pub mod principal;
 pub mod role;
@@ -24,6 +25,7 @@ pub use id::{
     RequestId, RoleId, SessionId, TeamId, TenantId, TicketId, TokenId,
 };
 pub use machine::MachineLabel;
+pub use password::Password;
 pub use policy::{Denial, Facts, Permit, authorize};
 pub use principal::{Principal, PrincipalKind, PrincipalName};
 pub use secret::{Payload, Secret};

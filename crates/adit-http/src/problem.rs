@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem documents with a stable `code`.
 
+use std::time::Duration;
+
 use adit_core::Refusal;
 use adit_domain::Code;
 use axum::Json;
@@ -27,17 +29,21 @@ pub struct Problem {
     pub code: String,
 }
 
+/// When to come back unless the refusal says.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// An error on its way out.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     code: Code,
     detail: String,
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
     /// An error with more to say than its code's sentence.
     pub fn said(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), retry_after: None }
     }
 
     /// Gives the code.
@@ -66,7 +72,7 @@ impl ApiError {
 
 impl From<Code> for ApiError {
     fn from(code: Code) -> Self {
-        Self { code, detail: code.sentence().to_owned() }
+        Self { code, detail: code.sentence().to_owned(), retry_after: None }
     }
 }
 
@@ -74,7 +80,8 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let code = refusal.code();
         match refusal {
-            Refusal::Said(_, detail) => Self { code, detail },
+            Refusal::Said(_, detail) => Self::said(code, detail),
+            Refusal::Later(_, wait) => Self { retry_after: Some(wait), ..code.into() },
             Refusal::Store(error) => {
                 if code.http_status() >= 500 {
                     tracing::error!(%error, "the database refused");
@@ -108,7 +115,9 @@ impl IntoResponse for ApiError {
                 );
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                let wait = self.retry_after.unwrap_or(RETRY_AFTER);
+                let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             _ => {}
         }

@@ -538,7 +538,8 @@ async fn sign_in(
          WHERE tenant_id = $1 AND id = $2";
     tx.run(used, args![identity, account.name, account.email, account.refresh, now]).await?;
     let id = cookie.id;
-    credential::insert(tx, cookie.of(principal.id, now)).await?;
+    let (cookie, origin) = cookie.of(principal.id, now);
+    credential::insert(tx, cookie, origin).await?;
     let by = "INSERT INTO company_sessions (tenant_id, credential_id, identity_id, sid, created_at) VALUES ($1, $2, $3, $4, $5)";
     tx.run(by, args![id, identity, account.sid, now]).await?;
     let changed = match teams {

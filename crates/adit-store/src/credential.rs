@@ -74,6 +74,19 @@ pub struct NewCredential {
     pub at: Timestamp,
 }
 
+/// How a credential came to be, and from where.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Origin {
+    /// What was shown for it: `link`, `password`, `passkey`. None for a token that was made with another credential.
+    pub method: Option<String>,
+    /// The address that it was made for.
+    pub address: Option<String>,
+    /// The browser or program that it was made for.
+    pub agent: Option<String>,
+    /// When a second factor was last shown with it.
+    pub second_factor_at: Option<Timestamp>,
+}
+
 /// The cookie that a sign-in code becomes.
 #[derive(Clone, Debug)]
 pub struct NewCookie {
@@ -87,6 +100,8 @@ pub struct NewCookie {
     pub name: String,
     /// From when on it is refused.
     pub expires_at: Timestamp,
+    /// From where it comes.
+    pub origin: Origin,
 }
 
 /// A credential as its row has it.
@@ -112,6 +127,8 @@ pub struct Credential {
     pub used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// From where it comes.
+    pub origin: Origin,
 }
 
 /// What is known of a credential that counts.
@@ -125,7 +142,7 @@ macro_rules! credential {
     ($where:literal) => {
         concat!(
             "SELECT p.id, p.tenant_id, p.kind, p.name, c.id, c.kind, c.name, c.prefix, c.created_at, c.expires_at, \
-             c.last_used_at, c.used_at, c.revoked_at \
+             c.last_used_at, c.used_at, c.revoked_at, c.method, c.address, c.agent, c.second_factor_at \
              FROM credentials c JOIN principals p ON p.tenant_id = c.tenant_id AND p.id = c.principal_id WHERE ",
             $where
         )
@@ -206,7 +223,8 @@ impl Store {
                 tx.enter(Scope::Tenant(adit_domain::TenantId(tenant))).await?;
                 let Some(mut row) = tx.row(who, args![id]).await? else { return Ok(None) };
                 let principal = read_principal(&mut row)?;
-                insert(tx, cookie.of(id, now)).await?;
+                let (cookie, origin) = cookie.of(id, now);
+                insert(tx, cookie, origin).await?;
                 Ok(Some(principal))
             })
         })
@@ -228,8 +246,8 @@ impl Store {
 }
 
 impl NewCookie {
-    pub(crate) fn of(self, principal: PrincipalId, at: Timestamp) -> NewCredential {
-        NewCredential {
+    pub(crate) fn of(self, principal: PrincipalId, at: Timestamp) -> (NewCredential, Origin) {
+        let credential = NewCredential {
             id: self.id,
             principal,
             kind: CredentialKind::Cookie,
@@ -238,7 +256,8 @@ impl NewCookie {
             prefix: self.prefix,
             expires_at: Some(self.expires_at),
             at,
-        }
+        };
+        (credential, self.origin)
     }
 }
 
@@ -251,7 +270,7 @@ impl TenantStore {
     where
         E: FnOnce(&()) -> Vec<NewEvent> + Send + 'static,
     {
-        self.write(tell, move |tx| Box::pin(insert(tx, new))).await
+        self.write(tell, move |tx| Box::pin(insert(tx, new, Origin::default()))).await
     }
 
     /// Revokes a credential and gives it; `None` if it was not there or revoked before.
@@ -341,12 +360,49 @@ impl TenantStore {
     }
 }
 
-pub(crate) async fn insert(tx: &mut Tx, new: NewCredential) -> Result<(), StoreError> {
-    let sql = "INSERT INTO credentials (tenant_id, id, principal_id, kind, name, hash, prefix, created_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    let kind = new.kind.as_str();
-    let own =
-        args![new.id, new.principal, kind, new.name, new.hash, new.prefix, new.at, new.expires_at];
+/// Lists what somebody signed in with and what counts still.
+pub(crate) async fn list_sign_ins(
+    tenant: &TenantStore,
+    principal: PrincipalId,
+    now: Timestamp,
+    paging: &Paging,
+) -> Result<Page<Credential>, StoreError> {
+    let sql = credential!(
+        "c.tenant_id = $1 AND c.principal_id = $2 AND c.kind IN ('cookie', 'api_token') AND (c.kind = 'cookie' OR c.method IS NOT NULL) \
+         AND c.revoked_at IS NULL AND c.expires_at > $3 AND (c.created_at, c.id) < ($4, $5) ORDER BY c.created_at DESC, c.id DESC LIMIT $6"
+    );
+    let place = paging.place(List::Credentials, HIGHEST)?;
+    let rows =
+        tenant.rows(sql, args![principal, now, place.first, place.id, paging.rows()]).await?;
+    let all: Result<Vec<Credential>, _> = rows.into_iter().map(|mut row| read(&mut row)).collect();
+    Ok(Page::of(all?, paging, |one| {
+        let place = Place { first: one.created_at.0, second: 0, id: one.id.0 };
+        Cursor::new(List::Credentials, place)
+    }))
+}
+
+/// Adds a credential in a transaction.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    new: NewCredential,
+    origin: Origin,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO credentials (tenant_id, id, principal_id, kind, name, hash, prefix, created_at, expires_at, \
+         method, address, agent, second_factor_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    let own = args![
+        new.id,
+        new.principal,
+        new.kind.as_str(),
+        new.name,
+        new.hash,
+        new.prefix,
+        new.at,
+        new.expires_at,
+        origin.method,
+        origin.address,
+        origin.agent,
+        origin.second_factor_at,
+    ];
     tx.run(sql, own).await.map(|_| ())
 }
 
@@ -363,5 +419,11 @@ fn read(row: &mut Row) -> Result<Credential, StoreError> {
         last_used_at: row.maybe_time()?,
         used_at: row.maybe_time()?,
         revoked_at: row.maybe_time()?,
+        origin: Origin {
+            method: row.maybe_text()?,
+            address: row.maybe_text()?,
+            agent: row.maybe_text()?,
+            second_factor_at: row.maybe_time()?,
+        },
     })
 }

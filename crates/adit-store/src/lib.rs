@@ -7,6 +7,7 @@
 //! Read first: [`Store::open`], then the writer's file.
 
 mod audit;
+mod authenticator;
 mod company;
 mod credential;
 mod error;
@@ -17,6 +18,8 @@ mod machine;
 mod migrate;
 mod oauth;
 mod page;
+mod passkey;
+mod password;
 mod postgres;
 mod principal;
 mod reads;
@@ -26,6 +29,7 @@ mod role;
 mod service;
 mod session;
 mod setting;
+mod sign_in;
 mod sql;
 mod sqlite;
 mod store;
@@ -36,12 +40,13 @@ mod tx;
 mod writer;
 
 pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
+pub use authenticator::{Authenticator, Factors};
 pub use company::{
     AskedIdentity, CompanyEntry, CompanyOutcome, CompanySignIn, EndedIdentity, ExternalAccount,
     GroupTeams, Identity, Linked, LogoutOutcome, LogoutWord, MAX_IDENTITIES, NewCompanySignIn,
     Newcomer, SignInCaps, TeamsChanged,
 };
-pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, SecretHash, Standing};
+pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, Origin, SecretHash, Standing};
 pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};
 pub use gateway::ChainHead;
@@ -55,6 +60,8 @@ pub use oauth::{
     NewCode, NewDevice, NewFamily, NewRefreshToken, NewSigningKey, RefreshToken, SigningKeyRow,
 };
 pub use page::{Cursor, MAX_PAGE, NotACursor, Page, Paging};
+pub use passkey::{NewPasskey, Passkey};
+pub use password::StoredPassword;
 pub use principal::{Account, FirstAdmin, NewPrincipal};
 pub use recording::{Deletion, FinishedRecording, Recording, RecordingFilter, RecordingState};
 pub use request::{AccessRequest, Decision, NewRequest, RequestState};
@@ -64,6 +71,7 @@ pub use session::{
     NewSession, OpenSession, Opening, Session, SessionBytes, SessionEnd, SessionEvent,
     SessionFilter, SessionKind, SessionNote,
 };
+pub use sign_in::{NewStep, Proof, SignedIn, Step, StepKind};
 pub use store::{Meter, NoMeter, Store, StoreConfig, StoreOptions, TenantStore};
 pub use team::{LOCAL as LOCAL_MEMBER, Member, Team};
 pub use tenant::{Tenant, TenantAdmin};

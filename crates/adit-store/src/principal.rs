@@ -283,6 +283,7 @@ pub(crate) async fn deactivate(
     Ok(true)
 }
 
+/// Adds a principal in a transaction.
 pub(crate) async fn insert(tx: &mut Tx, new: NewPrincipal) -> Result<(), StoreError> {
     let sql = "INSERT INTO principals (tenant_id, id, kind, name, email, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
     let own = args![new.id, new.name.kind().as_str(), new.name.name(), new.email, new.at];

@@ -81,7 +81,7 @@ impl Store {
                 tx.run(sql, args![tenant.name, tenant.created_at]).await?;
                 principal::insert(tx, admin.principal).await?;
                 grant::insert(tx, admin.role).await?;
-                credential::insert(tx, admin.code).await?;
+                credential::insert(tx, admin.code, crate::Origin::default()).await?;
                 // Its event is for those who made it.
                 tx.enter(Scope::Tenant(TenantId::SEED)).await
             })

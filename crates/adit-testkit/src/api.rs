@@ -76,6 +76,11 @@ impl Api {
         Ok(answer)
     }
 
+    /// Remembers a secret that no answer gave out: it must show up nowhere either.
+    pub fn remember(&self, secret: &str) {
+        self.canary.remember(secret);
+    }
+
     /// Asks for a path.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await

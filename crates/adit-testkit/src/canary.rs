@@ -6,8 +6,18 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 /// Names of members that hold a secret, in any answer of the API.
-const SECRET_MEMBERS: [&str; 6] =
-    ["token", "ticket", "agentKey", "clientSecret", "access_token", "refresh_token"];
+const SECRET_MEMBERS: [&str; 10] = [
+    "token",
+    "ticket",
+    "agentKey",
+    "clientSecret",
+    "access_token",
+    "refresh_token",
+    "step",
+    "ceremony",
+    "secret",
+    "uri",
+];
 
 /// The secrets of one gateway.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +37,9 @@ impl Canary {
             if let Some(secret) = answer[name].as_str() {
                 self.remember(secret);
             }
+        }
+        for code in answer["recoveryCodes"].as_array().into_iter().flatten() {
+            self.remember(code.as_str().unwrap_or_default());
         }
         if let Some((_, code)) = answer["url"].as_str().and_then(|url| url.split_once("#code=")) {
             self.remember(code);

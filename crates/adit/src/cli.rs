@@ -3,6 +3,7 @@
 //! A command reads top-down: its options, what it asks ([`client`]), how it shows the answer ([`crate::output`]). What goes wrong is a
 //! [`failure::Failure`]: one sentence on standard error and an exit status. The way of a key is `connect.rs`.
 
+mod ask;
 mod attachment;
 mod audit;
 mod client;

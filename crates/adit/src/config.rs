@@ -189,6 +189,14 @@ const DAY: u64 = 86_400;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SignIn {
+    /// Memory of one check of a password by Argon2id, in KiB; at most 1048576.
+    pub argon2_memory_kib: Option<u32>,
+    /// Passes over it; at most 100.
+    pub argon2_passes: Option<u32>,
+    /// Lanes of it; at most 64.
+    pub argon2_lanes: Option<u32>,
+    /// Passwords that are checked at once; the rest waits, and over 64 are told to come back.
+    pub passwords_at_once: Option<usize>,
     /// Who vouches for company accounts.
     pub provider: Vec<Provider>,
 }
@@ -302,6 +310,12 @@ impl Config {
         }
         settings.oauth = self.oauth.settings()?;
         settings.providers = company::providers(&self.sign_in.provider)?;
+        let (cost, sign_in) = (&mut settings.password_cost, &self.sign_in);
+        cost.memory_kib = sign_in.argon2_memory_kib.unwrap_or(cost.memory_kib);
+        cost.passes = sign_in.argon2_passes.unwrap_or(cost.passes);
+        cost.lanes = sign_in.argon2_lanes.unwrap_or(cost.lanes);
+        settings.passwords_at_once =
+            sign_in.passwords_at_once.unwrap_or(settings.passwords_at_once);
         check(&settings)?;
         Ok(settings)
     }
@@ -351,6 +365,17 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     }
     if settings.grace > MAX_GRACE {
         bail!("session.grace_seconds is over a day");
+    }
+    let cost = settings.password_cost;
+    let fits = (1..=100).contains(&cost.passes) && (1..=64).contains(&cost.lanes);
+    // Eight KiB a lane are the least (RFC 9106 §3.1).
+    if !fits || !(8 * cost.lanes..=1 << 20).contains(&cost.memory_kib) {
+        bail!(
+            "sign_in.argon2_memory_kib is at least 8 a lane and at most 1048576, argon2_passes 1 to 100, argon2_lanes 1 to 64"
+        );
+    }
+    if !(1..=1024).contains(&settings.passwords_at_once) {
+        bail!("sign_in.passwords_at_once is 1 to 1024");
     }
     if settings.max_length.is_zero() {
         bail!("session.max_length_seconds is 0; then no session could live");

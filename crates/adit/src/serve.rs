@@ -33,7 +33,7 @@ pub struct Serve {
     /// The configuration file
     #[arg(long, value_name = "FILE", required_unless_present = "announce")]
     config: Option<PathBuf>,
-    /// Print a sign-in link for the administrator, as the very first start does
+    /// Print a sign-in link for the user `admin`, who is made if nobody is there yet
     #[arg(long)]
     sign_in_link: bool,
     /// Says what stands, to `adit up`, which started this process.
@@ -164,10 +164,13 @@ impl Serve {
         let url = gateway.settings.url.clone();
         let machines = gateway.settings.machines_url.clone();
         let me = Actor::gateway(gateway);
-        let wants_link = self.sign_in_link || gateway.is_new().await?;
+        if self.announce.is_none() && !self.sign_in_link {
+            tracing::info!(%url, %machines, "the gateway stands");
+            return print_setup_token(gateway).await;
+        }
         let admin = gateway.first_admin().await?;
         let (mut console, mut token) = (String::new(), String::new());
-        if self.announce == Some(Announce::First) || wants_link {
+        if self.announce == Some(Announce::First) || self.sign_in_link {
             let code = gateway.issue_sign_in_code(&me, &admin).await?;
             console = adit_http::api::user::sign_in_url(&url, code.secret.expose());
         }
@@ -183,15 +186,25 @@ impl Serve {
             }
             None => {
                 tracing::info!(%url, %machines, "the gateway stands");
-                if wants_link {
-                    eprintln!(
-                        "Sign in as the administrator, once, within ten minutes:\n  {console}"
-                    );
-                }
+                eprintln!("Sign in as the administrator, once, within ten minutes:\n  {console}");
             }
         }
         Ok(())
     }
+}
+
+/// Prints what makes the first administrator, while nobody is there.
+async fn print_setup_token(gateway: &Gateway) -> anyhow::Result<()> {
+    if !gateway.is_new().await? {
+        return Ok(());
+    }
+    let token = gateway.issue_setup_token().await?;
+    let url = &gateway.settings.url;
+    eprintln!(
+        "Nobody is here yet. Make the first administrator within a day:\n  {url}/ui/setup#code={}",
+        token.expose()
+    );
+    Ok(())
 }
 
 async fn patience() {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use adit_core::sign_in::COOKIE_LIFE;
+use adit_core::sign_in::{COOKIE_LIFE, Visitor};
 use adit_domain::Code;
 use adit_domain::policy::{self, Target};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,17 +35,71 @@ pub struct SignIn {
 pub async fn sign_in(
     State(app): State<Arc<App>>,
     peer: axum::Extension<Peer>,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     Body(body): Body<SignIn>,
 ) -> Result<Response, ApiError> {
+    browser(&app, &headers)?;
+    let (_, cookie) = app.gateway.sign_in(&body.code, &visitor(&peer, &headers)).await?;
+    Ok((StatusCode::NO_CONTENT, cookie_header(&peer, cookie.secret.expose())).into_response())
+}
+
+/// Refuses a sign-in that another site's page asks for; programs have no page.
+///
+/// # Errors
+/// [`Code::OriginDenied`].
+pub fn browser(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let from_browser =
         headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
-    if from_browser {
-        guard::same_origin(&app, &headers)?;
+    if from_browser { guard::same_origin(app, headers) } else { Ok(()) }
+}
+
+/// Sets the console's cookie.
+pub fn cookie_header(peer: &Peer, secret: &str) -> [(HeaderName, String); 1] {
+    let value = auth::set_cookie(peer.tls.is_some(), secret, COOKIE_LIFE.as_secs());
+    [(header::SET_COOKIE, value)]
+}
+
+/// Says who comes, for lists of sign-ins and for the audit log.
+pub fn visitor(peer: &Peer, headers: &HeaderMap) -> Visitor {
+    let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    let agent = agent.and_then(|bytes| std::str::from_utf8(bytes).ok());
+    Visitor { address: Some(peer.address.ip()), agent: agent.map(agent_name) }
+}
+
+/// The longest name of a program that is kept, in characters.
+const MAX_AGENT: usize = 60;
+
+/// What a browser calls itself, the narrower name first: most claim to be others too.
+const BROWSERS: [(&str, &str); 7] = [
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("HeadlessChrome/", "Chromium"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("Mozilla/", "a browser"),
+];
+
+/// What a browser calls its system.
+const SYSTEMS: [(&str, &str); 6] = [
+    ("Android", "Android"),
+    ("iPhone", "iOS"),
+    ("iPad", "iPadOS"),
+    ("Mac OS X", "macOS"),
+    ("Windows", "Windows"),
+    ("Linux", "Linux"),
+];
+
+/// Names a browser and its system, as `Firefox on Linux`; another program by its own first words.
+fn agent_name(header: &str) -> String {
+    let find = |table: &[(&str, &'static str)]| {
+        table.iter().find(|(sign, _)| header.contains(sign)).map(|(_, name)| *name)
+    };
+    match (find(&BROWSERS), find(&SYSTEMS)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        (None, _) => header.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect(),
     }
-    let (_, cookie) = app.gateway.sign_in(&body.code, Some(peer.address.ip())).await?;
-    let value = auth::set_cookie(peer.tls.is_some(), cookie.secret.expose(), COOKIE_LIFE.as_secs());
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, value)]).into_response())
 }
 
 /// Ends the console's session, on this browser and in the database.
@@ -134,4 +188,19 @@ pub async fn me(
             })
             .collect(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_named_in_a_few_words() {
+        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36";
+        let safari = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605 Version/17.5 Safari/604.1";
+        assert_eq!(agent_name(chrome), "Chrome on Linux");
+        assert_eq!(agent_name(safari), "Safari on iOS");
+        assert_eq!(agent_name("adit/0.1.0"), "adit/0.1.0");
+        assert_eq!(agent_name(&"x".repeat(500)).len(), MAX_AGENT);
+    }
 }

@@ -120,6 +120,13 @@ pub struct Link {
     expires_at: String,
 }
 
+impl Link {
+    /// Shows a link and its end.
+    pub fn of(url: String, expires_at: Option<adit_domain::Timestamp>) -> Self {
+        Self { url, expires_at: expires_at.map(api::time).unwrap_or_default() }
+    }
+}
+
 /// Makes a single-use sign-in link for a user.
 #[utoipa::path(post, path = "/api/v1/users/{user}/sign-in-links", tag = "access",
     params(("user" = String, Path, description = "Its id")), request_body = Nothing, responses(
@@ -134,11 +141,8 @@ pub async fn issue_link(
     app.gateway.permit_tenant(&caller, Capability::AccessManage).await?;
     let account = app.gateway.find_user(&caller, api::id(&user, Code::NotFound)?).await?;
     let issued = app.gateway.issue_sign_in_code(&caller.actor(), &account.principal).await?;
-    let link = Link {
-        url: sign_in_url(&app.gateway.settings.url, issued.secret.expose()),
-        expires_at: issued.expires_at.map(api::time).unwrap_or_default(),
-    };
-    Ok((StatusCode::CREATED, Json(link)))
+    let url = sign_in_url(&app.gateway.settings.url, issued.secret.expose());
+    Ok((StatusCode::CREATED, Json(Link::of(url, issued.expires_at))))
 }
 
 /// Writes a sign-in link: the code is in the fragment, which browsers send to nobody.

@@ -27,6 +27,9 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// The largest error answer that is read, in bytes.
 const MAX_PROBLEM: usize = 64 * 1024;
 
+/// The code of a refusal that a fresh second factor lifts.
+const SECOND_FACTOR: &str = "access.second_factor";
+
 /// How many items one request of a list asks for.
 const PAGE: usize = 200;
 
@@ -55,11 +58,23 @@ impl Client {
     /// # Errors
     /// The address, token or authority is of no use.
     pub fn of(access: &Access) -> Result<Self, Failure> {
-        let base = parse_base(&access.url)?;
-        let trust = load_trust(access.ca.as_deref())?;
+        Self::build(&access.url, access.ca.as_deref(), bearer(&access.token)?)
+    }
+
+    /// Makes a client that has yet to sign in.
+    ///
+    /// # Errors
+    /// The address or authority is of no use.
+    pub fn without_token(url: &str, ca: Option<&Path>) -> Result<Self, Failure> {
+        Self::build(url, ca, HeaderMap::new())
+    }
+
+    fn build(url: &str, ca: Option<&Path>, headers: HeaderMap) -> Result<Self, Failure> {
+        let base = parse_base(url)?;
+        let trust = load_trust(ca)?;
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("adit/", env!("CARGO_PKG_VERSION")))
-            .default_headers(bearer(&access.token)?)
+            .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
@@ -208,12 +223,30 @@ impl Client {
         query: Query<'_>,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let answer = self.send(method, self.address(path, query), body).await?;
-        let bytes = gather(accepted(answer).await?, MAX_ANSWER).await?;
+        let answer = self.send(method.clone(), self.address(path, query), body).await?;
+        let answer = match accepted(answer).await {
+            Err(Failure::Refused(problem))
+                if problem.code == SECOND_FACTOR && self.step_up().await? =>
+            {
+                accepted(self.send(method, self.address(path, query), body).await?).await
+            }
+            other => other,
+        };
+        let bytes = gather(answer?, MAX_ANSWER).await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes).map_err(|cause| Failure::Answer(cause.to_string()))
+    }
+
+    /// Shows the gateway a second factor, if there is a terminal to ask for it. Tells whether it did.
+    async fn step_up(&self) -> Result<bool, Failure> {
+        let question = "Policy asks for your second factor again. Code of your authenticator: ";
+        let Some(code) = super::ask::on_terminal(question)? else { return Ok(false) };
+        let body = serde_json::json!({ "code": code.expose() });
+        let url = self.address(&["step-up"], &[]);
+        accepted(self.send(Method::POST, url, Some(&body)).await?).await?;
+        Ok(true)
     }
 
     async fn send(

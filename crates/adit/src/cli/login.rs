@@ -1,29 +1,32 @@
 //! `adit login`: keeps a gateway's address and a token for it.
 
-use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use adit_domain::Secret;
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Ended;
-use super::client::{Client, parse_base};
+use super::client::{Client, parse_base, read};
 use super::credentials::{Credentials, Entry};
 use super::failure::Failure;
 use super::options::{Access, CredentialOptions, OutputOptions, Source, checked};
+use super::{Ended, ask};
 
-/// The longest line that is taken for a token, in bytes.
-const MAX_TOKEN_BYTES: u64 = 4096;
+/// How often a code may be wrong before the command gives up; the gateway counts too.
+const CODE_TRIES: u32 = 3;
 
-/// Signs in with an API token, which is read from standard input or asked for.
+/// Signs in: with an API token, or as a user with a password and, where there is one, a second factor. Both are read from standard input or
+/// asked for.
 #[derive(Args, Debug)]
 pub struct Login {
     /// The gateway's address
     #[arg(value_name = "URL")]
     address: String,
+    /// Sign in as this user with a password, for twelve hours
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -41,13 +44,16 @@ impl Login {
     /// Checks the token with the gateway, then keeps both.
     pub async fn run(self) -> Ended {
         parse_base(&self.address)?;
-        let (token, token_source) = match self.credential.given_token()? {
-            Some(given) => given,
-            None => (ask(&self.address)?, Source::Option),
-        };
         let ca = match self.credential.ca() {
             Some(path) => Some(std::path::absolute(path).map_err(Failure::file("finding --ca"))?),
             None => None,
+        };
+        let (token, token_source) = match (&self.user, self.credential.given_token()?) {
+            (Some(user), _) => {
+                (with_password(&self.address, ca.as_deref(), user).await?, Source::Option)
+            }
+            (None, Some(given)) => given,
+            (None, None) => (ask_token(&self.address)?, Source::Option),
         };
         let access = Access {
             url: self.address.clone(),
@@ -74,46 +80,59 @@ impl Login {
     }
 }
 
-/// Reads the token from standard input: without showing it where somebody types it.
-fn ask(url: &str) -> Result<Secret<String>, Failure> {
-    let stdin = std::io::stdin();
-    let _quiet = if stdin.is_terminal() {
-        let mut stderr = std::io::stderr();
-        let asked = write!(stderr, "API token for {url}: ").and_then(|()| stderr.flush());
-        asked.map_err(Failure::file("asking for the token"))?;
-        Some(Quiet::begin()?)
-    } else {
-        None
-    };
-    let line = Secret::new(read_line(stdin.lock())?);
+fn ask_token(url: &str) -> Result<Secret<String>, Failure> {
+    let line = ask::secret(&format!("API token for {url}: "))?;
     checked(line.expose()).map(Secret::new)
 }
 
-fn read_line(from: impl Read) -> Result<String, Failure> {
-    let mut line = String::new();
-    let mut limited = std::io::BufReader::new(from.take(MAX_TOKEN_BYTES));
-    std::io::BufRead::read_line(&mut limited, &mut line)
-        .map_err(Failure::file("reading the token"))?;
-    Ok(line)
+/// Where a sign-in stands, as the gateway tells it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct State {
+    done: bool,
+    step: Option<String>,
+    methods: Vec<String>,
+    token: Option<String>,
 }
 
-/// A terminal that shows nothing of what is typed until this is dropped.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn begin() -> Result<Self, Failure> {
-        let wrong = |cause: rustix::io::Errno| Failure::file("hiding what you type")(cause.into());
-        let before = tcgetattr(std::io::stdin()).map_err(wrong)?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        quiet.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(std::io::stdin(), OptionalActions::Flush, &quiet).map_err(wrong)?;
-        Ok(Self(before))
+async fn with_password(
+    url: &str,
+    ca: Option<&Path>,
+    user: &str,
+) -> Result<Secret<String>, Failure> {
+    let client = Client::without_token(url, ca)?;
+    let user = user.strip_prefix("user:").unwrap_or(user);
+    let password = ask::secret(&format!("Password of {user} at {url}: "))?;
+    let body = json!({ "name": user, "password": password.expose(), "wanted": "client" });
+    let mut state: State = read(client.create(&["sign-in", "password"], &body).await?)?;
+    if !state.done {
+        state = second_factor(&client, state).await?;
     }
+    let token = state.token.ok_or_else(|| Failure::Answer("no token is in it".to_owned()))?;
+    Ok(Secret::new(token))
 }
 
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _terminal_went_away = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+async fn second_factor(client: &Client, state: State) -> Result<State, Failure> {
+    if !state.methods.iter().any(|method| method == "authenticator") {
+        return Err(Failure::Found {
+            sentence: "your second factor is a passkey, which a terminal cannot use: \
+                       make a token in the console and give it to `adit login`"
+                .to_owned(),
+            code: "client.passkey_only",
+        });
+    }
+    let mut tries = 1;
+    loop {
+        let code = ask::secret("Code of your authenticator, or a recovery code: ")?;
+        let body = json!({ "step": state.step, "code": code.expose() });
+        match client.create(&["sign-in", "second-factor"], &body).await {
+            Err(Failure::Refused(problem))
+                if problem.code == "auth.proof_refused" && tries < CODE_TRIES =>
+            {
+                tries += 1;
+                eprintln!("{}", problem.detail);
+            }
+            other => return read(other?),
+        }
     }
 }

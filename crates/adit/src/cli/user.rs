@@ -1,17 +1,19 @@
 //! `adit user`: people.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Ended;
 use super::client::{Client, read, read_all};
 use super::failure::Failure;
 use super::options::ClientOptions;
-use super::when;
+use super::{Ended, ask, when};
 use crate::output::{Output, Table, escape};
+
+mod sign_ins;
 
 /// More people than a person reads.
 const MAX_LISTED: usize = 10_000;
@@ -48,6 +50,26 @@ enum Action {
         /// The name or id
         user: String,
     },
+    /// Add somebody and make a link with which they choose a password or a passkey
+    Invite {
+        /// The name, in a-z 0-9 . _ @ + -; somebody who is there already is invited again
+        name: String,
+        /// The e-mail address, for the audit log
+        #[arg(long)]
+        email: Option<String>,
+        /// A role on everything, given with the invitation
+        #[arg(long)]
+        role: Option<String>,
+    },
+    /// List where somebody is signed in, and end that
+    SignIns(sign_ins::SignIns),
+    /// Take somebody's second factors away, who lost them; their sign-ins end
+    ResetFactors {
+        /// The name or id
+        user: String,
+    },
+    /// Set your password; every other sign-in of yours ends
+    Password,
 }
 
 /// A person as the gateway tells it.
@@ -75,6 +97,20 @@ impl User {
                 output.done(&json!({ "removed": id }), &sentence)?;
                 Ok(ExitCode::SUCCESS)
             }
+            Action::Invite { name, email, role } => {
+                invite(&client, output, name, email, role).await
+            }
+            Action::SignIns(command) => command.run(&client, output).await,
+            Action::ResetFactors { user } => {
+                let id = find(&client, &user).await?;
+                client.remove(&["users", &id, "factors"]).await?;
+                let sentence = format!(
+                    "{user} has no second factor any more. `adit user link {user}` lets them in to add one."
+                );
+                output.done(&json!({ "reset": id }), &sentence)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Action::Password => password(&client, output).await,
             Action::Link { user } => link(&client, output, &user).await,
         }
     }
@@ -126,17 +162,67 @@ async fn list(client: &Client, output: Output) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn invite(
+    client: &Client,
+    output: Output,
+    name: String,
+    email: Option<String>,
+    role: Option<String>,
+) -> Ended {
+    let mut body = json!({ "name": name });
+    if let Some(email) = email {
+        body["email"] = Value::from(email);
+    }
+    let id = match client.create(&["users"], &body).await {
+        Ok(value) => read::<Listed>(value)?.id,
+        Err(Failure::Refused(problem)) if problem.code == "conflict" => find(client, &name).await?,
+        Err(failure) => return Err(failure),
+    };
+    if let Some(role) = role {
+        let grant = json!({ "principal": format!("user:{name}"), "role": role });
+        client.create(&["grants"], &grant).await?;
+    }
+    let value = client.create(&["users", &id, "invitations"], &json!({})).await?;
+    show_link(output, value, &format!("It works once: {name} chooses a password or a passkey."))
+}
+
 async fn link(client: &Client, output: Output, user: &str) -> Ended {
     let id = find(client, user).await?;
     let value = client.create(&["users", &id, "sign-in-links"], &json!({})).await?;
+    show_link(output, value, &format!("It signs {user} in once."))
+}
+
+fn show_link(output: Output, value: Value, sentence: &str) -> Ended {
     let link: Link = read(value.clone())?;
     if output.is_json() {
         output.json(&value)?;
     } else {
         output.line(&link.url)?;
         let until = when::ago(&link.expires_at, when::now());
-        eprintln!("It signs {} in once, and ends {}.", escape(user), escape(&until));
+        eprintln!("{} It ends {}.", escape(sentence), escape(&until));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Deserialize)]
+struct Factors {
+    password: bool,
+}
+
+async fn password(client: &Client, output: Output) -> Ended {
+    let factors: Factors = client.read(&["me", "factors"], &[]).await?;
+    let mut body = json!({});
+    if factors.password {
+        body["current"] = Value::from(ask::secret("Your password until now: ")?.expose().clone());
+    }
+    let new = ask::secret("Your new password, 12 characters or more: ")?;
+    if std::io::stdin().is_terminal() && ask::secret("Once more: ")?.expose() != new.expose() {
+        return Err(Failure::Usage("the two are not alike; nothing was changed".to_owned()));
+    }
+    body["password"] = Value::from(new.expose().clone());
+    client.create(&["me", "password"], &body).await?;
+    let sentence = "Your password is set, and your other sign-ins ended.";
+    output.done(&json!({ "set": true }), sentence)?;
     Ok(ExitCode::SUCCESS)
 }
 
