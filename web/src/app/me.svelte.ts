@@ -4,6 +4,11 @@ import { live } from "../api/live.svelte";
 import type { Me } from "../api/types";
 import { route } from "./route.svelte";
 
+/** Whether a page is for those who are not signed in. */
+export function isDoor(path: string): boolean {
+  return ["/sign-in", "/setup", "/welcome"].includes(path);
+}
+
 /** Who is signed in, and what they may see. */
 class Account {
   me = $state.raw<Me | null>(null);
@@ -41,7 +46,7 @@ class Account {
   #leave(): void {
     live.stop();
     this.me = null;
-    if (route.path === "/sign-in") return;
+    if (isDoor(route.path)) return;
     const back = route.path === "/" || route.path === "/machines" ? "" : `?back=${encodeURIComponent(route.path)}`;
     route.go(`/sign-in${back}`, { replace: true });
   }

@@ -1,4 +1,5 @@
 import { ApiError, api, take } from "../api/client";
+import { withProof } from "../sign-in/proof.svelte";
 import { isPassing, type Mode, Refused, type Target, type World } from "./connection";
 
 /** The browser's own network, clock and dice. */
@@ -6,7 +7,7 @@ export const browserWorld: World = {
   async ticket(target: Target, mode: Mode) {
     const body = "machine" in target ? { machine: target.machine } : { session: target.session, mode };
     try {
-      return await take(api.POST("/api/v1/tickets", { body }));
+      return await withProof(() => take(api.POST("/api/v1/tickets", { body })));
     } catch (error) {
       // A code of `http.…` is a proxy's answer while the gateway is away.
       const said = error instanceof ApiError && error.status >= 400 && !error.code.startsWith("http.");
