@@ -1,8 +1,8 @@
 use adit_domain::{IdentityId, PrincipalId, TeamId, Timestamp, TokenId};
 use adit_store::{
     CompanyEntry, CompanyOutcome, CredentialKind, ExternalAccount, GroupTeams, Linked,
-    LogoutOutcome, LogoutWord, NewCompanySignIn, NewCookie, Newcomer, SecretHash, SignInCaps,
-    silent,
+    LogoutOutcome, LogoutWord, NewCompanySignIn, NewCookie, Newcomer, Origin, SecretHash,
+    SignInCaps, silent,
 };
 use uuid::Uuid;
 
@@ -62,6 +62,7 @@ async fn sign_in(
         prefix: "adc_abcd".to_owned(),
         name: "console".to_owned(),
         expires_at: later(1_000_000),
+        origin: Origin::default(),
     };
     let names: Vec<_> = names.iter().map(|name| user_name(name)).collect();
     let id = PrincipalId(Uuid::now_v7());

@@ -13,7 +13,7 @@ use adit_domain::{
 };
 use adit_store::{
     CompanyEntry, CompanyOutcome, CompanySignIn, ExternalAccount, GroupTeams, Identity, Linked,
-    NewCompanySignIn, NewCookie, Newcomer, SecretHash, SignInCaps,
+    NewCompanySignIn, NewCookie, Newcomer, Origin, SecretHash, SignInCaps,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -372,6 +372,12 @@ impl Gateway {
             hash: SecretHash(minted.hash.0),
             prefix: shown_prefix(minted.secret.expose()),
             expires_at: now + COOKIE_LIFE,
+            origin: Origin {
+                method: Some("company".to_owned()),
+                address: address.map(|address| address.to_string()),
+                agent: None,
+                second_factor_at: found.second_factor_of(&person),
+            },
         };
         let newcomer = match found.settings.newcomers {
             Newcomers::Refuse => None,

@@ -46,7 +46,9 @@ pub use company::{
     GroupTeams, Identity, Linked, LogoutOutcome, LogoutWord, MAX_IDENTITIES, NewCompanySignIn,
     Newcomer, SignInCaps, TeamsChanged,
 };
-pub use credential::{Credential, CredentialKind, NewCookie, NewCredential, Origin, SecretHash, Standing};
+pub use credential::{
+    Credential, CredentialKind, NewCookie, NewCredential, Origin, SecretHash, Standing,
+};
 pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};
 pub use gateway::ChainHead;

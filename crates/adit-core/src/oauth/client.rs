@@ -114,7 +114,7 @@ impl Gateway {
         shown: &Shown,
         address: Option<IpAddr>,
     ) -> Result<Client, Fault> {
-        match self.proven(shown).await {
+        match self.proven_client(shown).await {
             Err(fault) if fault.reason == Reason::InvalidClient => {
                 let actor = Actor::nobody(address);
                 let event = self.event("client.refused", &actor, "An OAuth2 client was refused");
@@ -125,7 +125,7 @@ impl Gateway {
         }
     }
 
-    async fn proven(&self, shown: &Shown) -> Result<Client, Fault> {
+    async fn proven_client(&self, shown: &Shown) -> Result<Client, Fault> {
         let now = self.clock.now();
         let id = shown.id.parse::<PrincipalId>().ok();
         let proof = match &shown.secret {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use adit_domain::policy::Selection;
+use adit_domain::policy::{Conditions, Selection};
 use adit_domain::role::BuiltInRole;
 use adit_domain::{
     Code, GrantId, Password, Principal, PrincipalId, PrincipalKind, PrincipalName, Secret,
     TenantId, TokenId,
 };
 use adit_store::{
-    NewCredential, NewGrant, NewPrincipal, NewStep, Proof, SecretHash, SignedIn, StepKind,
+    Holder, NewCredential, NewGrant, NewPrincipal, NewStep, Proof, SecretHash, SignedIn, StepKind,
 };
 use serde_json::json;
 
@@ -79,9 +79,10 @@ impl Gateway {
         let new = NewPrincipal { id, name: principal.name.clone(), email: None, at };
         let grant = NewGrant {
             id: GrantId::new(&*self.ids),
-            principal: id,
+            holder: Holder::Principal(id),
             role: BuiltInRole::Admin.as_str().to_owned(),
             on: Selection::All,
+            conditions: Conditions::default(),
             expires_at: None,
             at,
         };

@@ -316,6 +316,7 @@ pub(super) fn unproven(principal: &Principal, visitor: &Visitor) -> Caller {
         address: visitor.address,
         second_factor_at: None,
         limit: None,
+        client: None,
     }
 }
 
