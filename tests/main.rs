@@ -7,5 +7,6 @@ mod company;
 mod hosts;
 mod http;
 mod link;
+mod machines;
 mod session;
 mod sessions;

@@ -45,6 +45,25 @@ const PLANS: &[(&str, &str)] = &[
         "SELECT id FROM machines WHERE tenant_id = ?1 AND deleted_at IS NULL AND (created_at, id) > (?2, ?3) ORDER BY created_at, id LIMIT 5",
         "machines_by_age",
     ),
+    ("SELECT id FROM certificates WHERE fingerprint = ?1", "(fingerprint=?)"),
+    (
+        "SELECT id FROM certificates WHERE tenant_id = ?1 AND (created_at, id) < (?2, ?3) ORDER BY created_at DESC, id DESC LIMIT 5",
+        "certificates_by_age",
+    ),
+    (
+        "SELECT id FROM certificates WHERE tenant_id = ?1 AND machine_id = ?2 AND (created_at, id) < (?3, ?4) ORDER BY created_at DESC, id DESC LIMIT 5",
+        "certificates_of_machine",
+    ),
+    (
+        "SELECT id FROM certificates WHERE tenant_id = ?1 AND name = ?2 AND (created_at, id) < (?3, ?4) ORDER BY created_at DESC, id DESC LIMIT 5",
+        "certificates_named",
+    ),
+    ("SELECT id FROM certificates WHERE revoked_at >= ?1", "certificates_revoked"),
+    ("SELECT id FROM machine_keys WHERE revoked_at >= ?1", "machine_keys_revoked"),
+    (
+        "SELECT id FROM enrolment_tokens WHERE tenant_id = ?1 AND deleted_at IS NULL AND (created_at, id) < (?2, ?3) ORDER BY created_at DESC, id DESC LIMIT 5",
+        "enrolment_tokens_listed",
+    ),
     (
         "SELECT id FROM principals WHERE tenant_id = ?1 AND deleted_at IS NULL AND (created_at, id) > (?2, ?3) ORDER BY created_at, id LIMIT 5",
         "principals_by_age",

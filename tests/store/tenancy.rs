@@ -78,8 +78,8 @@ async fn one_tenant_changes_nothing_of_another(world: World) {
     assert!(!other.deactivate_principal(ann, NOW, silent).await.unwrap());
     assert_eq!(other.remove_grant(grant.id, NOW, silent).await.unwrap(), None);
     assert_eq!(other.remove_machine(web, NOW, silent).await.unwrap(), None);
-    assert!(!other.rotate_machine_key(web, new_key(), NOW, silent).await.unwrap());
     assert!(!other.describe_machine(web, &BTreeMap::new(), None, silent).await.unwrap());
+    assert!(!other.add_machine_key(web, new_key(), NOW, silent).await.unwrap());
     assert_eq!(other.revoke_tickets_of(session, NOW, silent).await.unwrap(), 0);
     assert_eq!(other.revoke_credentials_of(ann, NOW, silent).await.unwrap(), 0);
     let deletion = Deletion { at: NOW, by: "user:eve".to_owned() };

@@ -3,6 +3,7 @@
 //! Read first: [`session::Session`], the task of one session; [`supervise`], the processes that keep its shell.
 
 mod dialled;
+mod identity;
 pub mod keys;
 mod registry;
 pub mod ring;

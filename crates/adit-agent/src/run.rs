@@ -4,12 +4,13 @@ mod control;
 mod host;
 mod serve;
 
+use crate::identity::Identity;
 use crate::keys::Enrolment;
 use crate::registry::{Outcome, Registry};
 use crate::shell::Spawner;
 use crate::warrants::Checker;
 use adit_domain::{Clock, Code, Ids};
-use adit_link::dial::{Backoff, DialError, Dialer};
+use adit_link::dial::{AgentConnection, Backoff, DialError};
 use adit_link::keys::{Keypair, PublicKey};
 use adit_wire::agent::v1::SessionEnded;
 use bytes::Bytes;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 /// What the agent takes from the process that runs it.
 pub struct Options {
+    /// The folder in which the enrolment is kept, for a new key or certificate; none to keep neither.
+    pub dir: Option<PathBuf>,
     /// The binary that calls [`crate::supervise::main`]; none for this very one.
     pub program: Option<PathBuf>,
     /// The wall clock.
@@ -85,7 +88,7 @@ fn hide() {
 struct Shared {
     keys: Keypair,
     session_service: PublicKey,
-    dialer: Dialer,
+    identity: Identity,
     spawner: Spawner,
     checker: Arc<Checker>,
     ids: Arc<dyn Ids>,
@@ -94,6 +97,10 @@ struct Shared {
 }
 
 impl Shared {
+    async fn dial_control(&self) -> Result<AgentConnection, DialError> {
+        self.identity.dialer().control(&self.keys, self.session_service).await
+    }
+
     fn random(&self) -> u64 {
         let mut random = [0; 8];
         self.ids.fill(&mut random);
@@ -113,7 +120,7 @@ struct Agent {
 
 impl Agent {
     fn new(enrolment: Enrolment, options: Options) -> Result<Self, RunError> {
-        let dialer = enrolment.dialer().map_err(RunError::Enrolment)?;
+        let identity = Identity::of(&enrolment, options.dir).map_err(RunError::Enrolment)?;
         let spawner = match options.program {
             Some(program) => Spawner::with_program(program),
             None => Spawner::start(),
@@ -124,7 +131,7 @@ impl Agent {
         let shared = Shared {
             keys: enrolment.link_key,
             session_service: enrolment.session_service,
-            dialer,
+            identity,
             spawner: spawner.map_err(RunError::Spawner)?,
             checker,
             ids: options.ids,
@@ -157,14 +164,19 @@ impl Agent {
     /// Dials the control connection and serves it while it stands.
     async fn connect(&mut self, backoff: &mut Backoff) {
         let shared = Arc::clone(&self.shared);
-        match shared.dialer.control(&shared.keys, shared.session_service).await {
+        match shared.dial_control().await {
             Ok(connection) => {
                 backoff.connected(std::time::Instant::now());
                 let why = self.serve_control(connection).await;
                 tracing::warn!(error = %why, "control connection is lost");
                 backoff.lost(std::time::Instant::now());
             }
-            Err(error) => tracing::warn!(%error, "the gateway can't be reached"),
+            Err(error) => match advice(&error) {
+                Some(advice) => {
+                    tracing::error!(%error, advice, "the gateway turns this machine away")
+                }
+                None => tracing::warn!(%error, "the gateway can't be reached"),
+            },
         }
     }
 
@@ -186,6 +198,20 @@ impl Agent {
             tracing::warn!("some sessions did not end in time; their supervisors kill them");
         }
     }
+}
+
+/// Says what to do about a refusal that trying again does not mend.
+fn advice(error: &DialError) -> Option<&'static str> {
+    let text = format!("{error:?}");
+    // TLS says it in an alert, which comes with whatever is read first.
+    if text.contains("CertificateExpired") || text.contains("certificate expired") {
+        return Some(
+            "its certificate has expired, and the time to renew it is over; ask for an enrolment token that replaces the machine, and run `adit agent join --replace`",
+        );
+    }
+    matches!(error, DialError::Refused { status: 401 }).then_some(
+        "its key or certificate does not count any more; ask for an enrolment token that replaces the machine, and run `adit agent join --replace`",
+    )
 }
 
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -82,6 +82,7 @@ impl Gateway {
             authority: authority.public_key().as_ref().try_into().expect("thirty-two bytes"),
         };
         let options = Options {
+            dir: None,
             program: Some(PathBuf::from(env!("CARGO_BIN_EXE_adit-supervise"))),
             clock: Arc::new(FixedClock),
             ids: Arc::new(SystemIds),

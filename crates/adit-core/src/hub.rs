@@ -1,4 +1,7 @@
 //! Control connections: which machines are here, and how they are told to open a session.
+//!
+//! One machine has one control connection. When a second agent comes with the same keys, the first stays (AGT-04); and for a while
+//! after such a contest only the agent that was here may come back, so that two of them cannot take turns (R37).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -14,12 +17,15 @@ use pb::from_agent::Message as FromAgent;
 use pb::to_agent::Message as ToAgent;
 use prost::Message as _;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::Gateway;
+use crate::admission::{Admission, Credential};
 use crate::bus::Change;
+use crate::certificate::renew_at;
 use crate::machine::{machine_actor, plain_facts};
 
 /// How many requests may wait for one machine; a machine that takes longer is told to come back.
@@ -33,6 +39,39 @@ pub const ONLINE_FOR: Duration = Duration::from_secs(30);
 
 /// How long a new connection has to say hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// For how long after a contest only the agent that was here may come back: there is one switch in this time at most.
+const CONTEST: Duration = Duration::from_secs(30);
+
+/// After how long a machine is asked again for a certificate that did not come.
+const ASK_AGAIN: Duration = Duration::from_secs(300);
+
+/// A conversation with a machine.
+struct Talk<'a> {
+    machine: &'a Machine,
+    credential: Credential,
+    renews: bool,
+    /// When it was asked to renew its certificate.
+    asked: Option<Timestamp>,
+}
+
+impl Talk<'_> {
+    /// Tells whether the machine is to renew its certificate now, and notes that it is asked.
+    fn is_due(&mut self, now: Timestamp, life: Duration) -> bool {
+        let Credential::Certificate { issued_at, not_after, .. } = self.credential else {
+            return false;
+        };
+        // One that lasts much longer than those of today was made by an earlier version.
+        let old = not_after.since(issued_at) > life * 2;
+        let due = old || renew_at(issued_at, not_after) <= now;
+        let waits = self.asked.is_some_and(|at| now.since(at) < ASK_AGAIN);
+        if !due || waits || !self.renews {
+            return false;
+        }
+        self.asked = Some(now);
+        true
+    }
+}
 
 /// How a machine stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,20 +89,78 @@ struct Entry {
     connection: Uuid,
     instance: Uuid,
     to_agent: mpsc::Sender<pb::ToAgent>,
+    /// What admitted it, if its agent takes a new one.
+    renews: Option<Credential>,
+    /// The next certificate that it asks for ends the ones before.
+    rotating: bool,
+}
+
+/// An agent that was here when another came with its keys.
+#[derive(Clone, Copy, Debug)]
+struct Contest {
+    instance: Uuid,
+    until: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    here: HashMap<MachineId, Entry>,
+    contests: HashMap<MachineId, Contest>,
+    /// Whoever waits until an agent keeps a new key or certificate.
+    kept: HashMap<Uuid, oneshot::Sender<Uuid>>,
 }
 
 /// The machines that are here.
 #[derive(Debug, Default)]
-pub struct Hub(Mutex<HashMap<MachineId, Entry>>);
+pub struct Hub(Mutex<State>);
 
 impl Hub {
-    fn lock(&self) -> MutexGuard<'_, HashMap<MachineId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Tells whether a machine is here.
     pub fn is_here(&self, machine: MachineId) -> bool {
-        self.lock().contains_key(&machine)
+        self.lock().here.contains_key(&machine)
+    }
+
+    /// Gives what admitted a machine that is here and takes a new key or certificate.
+    pub fn renewable(&self, machine: MachineId) -> Option<Credential> {
+        self.lock().here.get(&machine).and_then(|entry| entry.renews)
+    }
+
+    /// Lets the next certificate that a machine asks for end the ones before it, and asks it for one.
+    ///
+    /// # Errors
+    /// [`Code::TargetOffline`] when it is not here or does not keep up.
+    pub fn rotate_certificate(&self, machine: MachineId) -> Result<(), Code> {
+        if let Some(entry) = self.lock().here.get_mut(&machine) {
+            entry.rotating = true;
+        }
+        self.send(machine, ToAgent::RenewAsked(pb::RenewAsked {}))
+    }
+
+    /// Tells whether a certificate that a machine asks for ends the ones before it; asked once.
+    fn take_rotating(&self, machine: MachineId) -> bool {
+        let mut state = self.lock();
+        state.here.get_mut(&machine).is_some_and(|entry| std::mem::take(&mut entry.rotating))
+    }
+
+    /// Begins to wait until a machine's agent says that it keeps a new key or certificate, and which.
+    pub fn await_kept(&self, machine: MachineId) -> oneshot::Receiver<Uuid> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        // Nobody waits any more for those whose receiver is gone.
+        state.kept.retain(|_, sender| !sender.is_closed());
+        state.kept.insert(machine.0, sender);
+        receiver
+    }
+
+    fn note_kept(&self, machine: MachineId, id: Uuid) {
+        if let Some(sender) = self.lock().kept.remove(&machine.0) {
+            // Whoever waited may have given up.
+            let _ = sender.send(id);
+        }
     }
 
     /// Says how a machine stands.
@@ -82,55 +179,70 @@ impl Hub {
     /// # Errors
     /// [`Code::TargetOffline`] when it is not here or does not keep up.
     pub fn send(&self, machine: MachineId, message: ToAgent) -> Result<(), Code> {
-        let map = self.lock();
-        let entry = map.get(&machine).ok_or(Code::TargetOffline)?;
+        let state = self.lock();
+        let entry = state.here.get(&machine).ok_or(Code::TargetOffline)?;
         let message = pb::ToAgent { message: Some(message) };
         entry.to_agent.try_send(message).map_err(|_| Code::TargetOffline)
     }
 
-    /// Ends a machine's control connection.
+    /// Ends a machine's control connection, and forgets who contested it.
     pub fn drop_machine(&self, machine: MachineId) {
-        self.lock().remove(&machine);
+        let mut state = self.lock();
+        state.here.remove(&machine);
+        state.contests.remove(&machine);
     }
 
-    /// Enters a machine, unless another instance with its key is here: the one that is here stays (AGT-04).
-    fn enter(&self, machine: MachineId, entry: Entry) -> Result<(), Code> {
-        let mut map = self.lock();
-        if let Some(here) = map.get(&machine)
+    /// Enters a machine, unless another instance with its key is here, or was when it was contested not long ago.
+    fn enter(&self, machine: MachineId, entry: Entry, now: Instant) -> Result<(), Code> {
+        let mut state = self.lock();
+        state.contests.retain(|_, contest| now < contest.until);
+        if let Some(here) = state.here.get(&machine)
             && here.instance != entry.instance
             && !here.to_agent.is_closed()
         {
+            let contest = Contest { instance: here.instance, until: now + CONTEST };
+            state.contests.insert(machine, contest);
             return Err(Code::AgentDuplicate);
         }
-        map.insert(machine, entry);
+        if state.contests.get(&machine).is_some_and(|c| c.instance != entry.instance) {
+            return Err(Code::AgentDuplicate);
+        }
+        state.here.insert(machine, entry);
         Ok(())
     }
 
     fn leave(&self, machine: MachineId, connection: Uuid) {
-        let mut map = self.lock();
-        if map.get(&machine).is_some_and(|e| e.connection == connection) {
-            map.remove(&machine);
+        let mut state = self.lock();
+        if state.here.get(&machine).is_some_and(|e| e.connection == connection) {
+            state.here.remove(&machine);
         }
     }
 }
 
 impl Gateway {
     /// Serves a machine's control connection until it ends.
-    pub async fn serve_control<S: Socket>(&self, mut link: Connection<S>, machine: Machine) {
+    pub async fn serve_control<S: Socket>(&self, mut link: Connection<S>, admission: Admission) {
+        let Admission { machine, credential, renewal_only } = admission;
         let hello = match tokio::time::timeout(HELLO_WITHIN, next_message(&mut link)).await {
             Ok(Ok(FromAgent::Hello(hello))) => hello,
             Ok(_) | Err(_) => return link.close(Code::FrameInvalid.close_code()).await,
         };
+        if renewal_only {
+            return self.serve_renewal(link, &machine, credential).await;
+        }
         let instance = Uuid::from_slice(&hello.instance).unwrap_or_default();
         let (to_agent, requests) = mpsc::channel(QUEUE);
         let connection = self.ids.uuid();
-        if let Err(code) = self.hub.enter(machine.id, Entry { connection, instance, to_agent }) {
+        let renews = hello.renews.then_some(credential);
+        let entry = Entry { connection, instance, to_agent, renews, rotating: false };
+        if let Err(code) = self.hub.enter(machine.id, entry, Instant::now()) {
             self.note_duplicate(&machine).await;
             return link.close(code.close_code()).await;
         }
         info!(machine.label = %machine.label, "a machine came");
         self.bus.tell(Change::Machines);
-        let ended = self.converse(&mut link, &machine, &hello, requests).await;
+        let mut talk = Talk { machine: &machine, credential, renews: hello.renews, asked: None };
+        let ended = self.converse(&mut link, &mut talk, &hello, requests).await;
         self.hub.leave(machine.id, connection);
         self.touch(&machine, None).await;
         self.bus.tell(Change::Machines);
@@ -142,28 +254,70 @@ impl Gateway {
         }
     }
 
+    /// Renews the certificate that a machine came with after its end, and nothing else (R62). It has proved both its keys.
+    async fn serve_renewal<S: Socket>(
+        &self,
+        mut link: Connection<S>,
+        machine: &Machine,
+        credential: Credential,
+    ) {
+        let asked = pb::ToAgent { message: Some(ToAgent::RenewAsked(pb::RenewAsked {})) };
+        let renewed = async {
+            link.send_control(&asked)?;
+            loop {
+                if let FromAgent::RenewCertificate(wish) = next_message(&mut link).await? {
+                    let answer = self.renew_of_machine(machine, credential, &wish.csr, false).await;
+                    link.send_control(&pb::ToAgent { message: answer })?;
+                    return link.flush().await;
+                }
+            }
+        };
+        match tokio::time::timeout(HELLO_WITHIN, renewed).await {
+            Ok(Ok(())) => {
+                info!(machine.label = %machine.label, "an expired certificate was renewed")
+            }
+            Ok(Err(error)) => {
+                warn!(machine.label = %machine.label, %error, "an expired certificate was not renewed");
+            }
+            Err(_) => {
+                warn!(machine.label = %machine.label, "an agent did not renew its expired certificate");
+            }
+        }
+        link.close(Code::CertificateExpired.close_code()).await;
+    }
+
     async fn converse<S: Socket>(
         &self,
         link: &mut Connection<S>,
-        machine: &Machine,
+        talk: &mut Talk<'_>,
         hello: &pb::Hello,
         mut requests: mpsc::Receiver<pb::ToAgent>,
     ) -> Result<(), LinkError> {
+        let machine = talk.machine;
         let instance = Uuid::from_slice(&hello.instance).ok();
         self.greet(machine, hello, instance).await;
         let welcome = self.welcome(machine, hello).await;
         link.send_control(&pb::ToAgent { message: Some(ToAgent::Welcome(welcome)) })?;
         let mut touched = self.clock.now();
         loop {
+            if talk.is_due(self.clock.now(), self.settings.certificate_life) {
+                let asked = ToAgent::RenewAsked(pb::RenewAsked {});
+                link.send_control(&pb::ToAgent { message: Some(asked) })?;
+            }
             tokio::select! {
                 biased;
                 () = self.tasks.ending() => return Ok(()),
                 request = requests.recv() => match request {
-                    Some(request) => link.send_control(&request)?,
+                    Some(request) => {
+                        if let Some(ToAgent::RenewAsked(_)) = request.message {
+                            talk.asked = Some(self.clock.now());
+                        }
+                        link.send_control(&request)?;
+                    }
                     None => return Ok(()),
                 },
                 message = next_message(link) => {
-                    let answer = self.on_agent(machine, message?).await;
+                    let answer = self.on_agent(talk, message?).await;
                     if let Some(answer) = answer {
                         link.send_control(&pb::ToAgent { message: Some(answer) })?;
                     }
@@ -176,7 +330,8 @@ impl Gateway {
         }
     }
 
-    async fn on_agent(&self, machine: &Machine, message: FromAgent) -> Option<ToAgent> {
+    async fn on_agent(&self, talk: &mut Talk<'_>, message: FromAgent) -> Option<ToAgent> {
+        let machine = talk.machine;
         match message {
             FromAgent::Heartbeat(_) => {
                 Some(ToAgent::Heartbeat(pb::Heartbeat { now_ms: self.clock.now().wire() }))
@@ -195,7 +350,37 @@ impl Gateway {
                 self.sessions.ended_by_machine(session, machine.id, reason);
                 None
             }
+            FromAgent::RenewCertificate(wish) => {
+                // Only what was asked for: a machine makes no certificates of its own accord.
+                talk.asked.take()?;
+                let retires = self.hub.take_rotating(machine.id);
+                self.renew_of_machine(machine, talk.credential, &wish.csr, retires).await
+            }
+            FromAgent::Kept(kept) => {
+                self.hub.note_kept(machine.id, Uuid::from_slice(&kept.id).ok()?);
+                None
+            }
             FromAgent::Hello(_) => None,
+        }
+    }
+
+    async fn renew_of_machine(
+        &self,
+        machine: &Machine,
+        credential: Credential,
+        csr: &str,
+        retires: bool,
+    ) -> Option<ToAgent> {
+        let Credential::Certificate { id, .. } = credential else { return None };
+        match self.renew_machine_certificate(machine, id, csr, retires).await {
+            Ok(made) => Some(ToAgent::Renewed(pb::Renewed {
+                id: made.id.as_bytes().to_vec().into(),
+                certificate: made.pem,
+            })),
+            Err(error) => {
+                warn!(machine.label = %machine.label, %error, "a machine's certificate was not renewed");
+                None
+            }
         }
     }
 

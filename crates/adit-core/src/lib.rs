@@ -18,15 +18,19 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 pub mod access;
+pub mod admission;
 pub mod audit;
 pub mod bus;
+pub mod certificate;
 mod clock_watch;
 pub mod company;
+pub mod enrolment;
 pub mod failpoint;
 pub mod grant;
 pub mod hub;
 pub mod keys;
 pub mod machine;
+pub mod machine_key;
 pub mod oauth;
 pub mod people;
 pub mod pki;
@@ -44,11 +48,13 @@ pub mod team;
 pub mod tenant;
 pub mod ticket;
 pub mod token;
+pub mod tries;
 pub mod what_ends;
 
 pub use access::{Caller, Refusal};
 pub use settings::Settings;
 
+use admission::Admissions;
 use bus::Bus;
 use company::Company;
 use hub::Hub;
@@ -93,6 +99,10 @@ pub struct Gateway {
     pub(crate) viewers: Arc<Places<PrincipalId>>,
     /// The connections of each machine that are no session's.
     pub machine_links: Arc<Places<MachineId>>,
+    /// The connections of machines by what admitted them.
+    pub admissions: Admissions,
+    /// Enrolments with tokens that did not count.
+    pub(crate) wrong_tokens: tries::Tries,
     /// Its recorder.
     pub recorder: Recorder,
     /// Its OAuth2 server.
@@ -141,6 +151,8 @@ const BLIND_FOR: Duration = Duration::from_secs(15);
 
 /// How many requests for access a slow listener may fall behind; those that it misses are in the list.
 const REQUESTS_BEHIND: usize = 64;
+/// How far back revoked keys and certificates are looked for: the clocks of gateways differ, and a commit takes its time.
+const REVOKED_OVERLAP: Duration = Duration::from_secs(120);
 
 /// How often tickets that ran out are cleared away.
 const CLEAR_EVERY: Duration = Duration::from_secs(10);
@@ -190,6 +202,8 @@ impl Gateway {
             hub: Hub::default(),
             viewers: Arc::default(),
             machine_links: Arc::default(),
+            admissions: Admissions::default(),
+            wrong_tokens: tries::Tries::default(),
             recorder,
             oauth,
             rights,
@@ -242,13 +256,17 @@ impl Gateway {
         let mut here = self.store.access_version();
         let mut tick = tokio::time::interval(LOOK_EVERY);
         let mut seen = None;
+        let mut looked = self.clock.now() - REVOKED_OVERLAP;
         // By the time that passes, whatever the clock is set to.
         let mut answered = Instant::now();
         loop {
             tokio::select! {
                 () = self.tasks.ending() => return,
                 changed = here.changed() => match changed {
-                    Ok(()) => self.sessions.recheck_all(),
+                    Ok(()) => {
+                        self.sessions.recheck_all();
+                        self.recheck_admissions(looked).await;
+                    }
                     Err(_) => return,
                 },
                 _ = tick.tick() => match self.store.load_access_version().await {
@@ -258,6 +276,8 @@ impl Gateway {
                             self.oauth.checked.change_elsewhere();
                             self.sessions.recheck_all();
                         }
+                        self.recheck_admissions(looked).await;
+                        looked = self.clock.now() - REVOKED_OVERLAP;
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the database does not say whether rights changed");

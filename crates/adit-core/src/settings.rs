@@ -43,6 +43,10 @@ pub struct Settings {
     pub connections_per_address: usize,
     /// Live sessions of a gateway.
     pub sessions_total: usize,
+    /// How long a certificate lasts; its holder renews it at two thirds.
+    pub certificate_life: Duration,
+    /// How long after its end a certificate may still be renewed by who has its key.
+    pub certificate_grace: Duration,
     /// What is recorded.
     pub recording: RecordingMode,
     /// Whether a session ends when its recording cannot be written.
@@ -97,6 +101,8 @@ impl Settings {
             viewers_per_user: 64,
             connections_per_address: 1_024,
             sessions_total: 5_000,
+            certificate_life: Duration::from_secs(30 * 86_400),
+            certificate_grace: Duration::from_secs(30 * 86_400),
             recording: RecordingMode::Output,
             recording_strict: false,
             audit_lines: false,

@@ -85,6 +85,10 @@ codes! {
     LogoutRefused = "auth.logout_refused", 400, 1008, "This logout token does not hold, or was taken before.";
     /// A company's issuer that does not answer.
     CompanyUnavailable = "auth.company_unavailable", 503, 1013, "The company's sign-in does not answer. Try again in a minute; other ways to sign in still work.";
+    /// A certificate that was revoked, or that this gateway never gave.
+    CertificateRefused = "certificate.refused", 401, 1008, "This certificate was revoked, or this gateway did not give it. Ask an operator for a new one.";
+    /// A certificate past its end.
+    CertificateExpired = "certificate.expired", 401, 1008, "This certificate has expired. Renew it, or join the gateway again with a new enrolment token.";
     /// Too many attempts.
     AuthLimited = "auth.limited", 429, 1013, "Too many attempts. Wait a minute and try again.";
     /// More passwords wait than the machine checks in a few seconds.

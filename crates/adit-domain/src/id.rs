@@ -74,6 +74,8 @@ ids! {
     KeyId;
     /// The handle of an API token, sign-in code, cookie or enrolment token; never its secret.
     TokenId;
+    /// A certificate that the gateway's authority issued.
+    CertificateId;
     /// A role given to a principal on a selection of targets.
     GrantId;
     /// An account at a company's issuer that a principal signs in with.

@@ -4,6 +4,7 @@
 //! Read first: [`policy::authorize`], the one place that decides; [`code::Code`], every stable code.
 
 pub mod capability;
+pub mod certificate;
 pub mod code;
 pub mod id;
 pub mod machine;
@@ -19,10 +20,11 @@ pub mod ticket;
 pub mod time;
 
 pub use capability::{Capabilities, Capability};
+pub use certificate::CertificateName;
 pub use code::Code;
 pub use id::{
-    EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, KeyId, MachineId, PrincipalId,
-    RequestId, RoleId, SessionId, TeamId, TenantId, TicketId, TokenId,
+    CertificateId, EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, KeyId, MachineId,
+    PrincipalId, RequestId, RoleId, SessionId, TeamId, TenantId, TicketId, TokenId,
 };
 pub use machine::MachineLabel;
 pub use password::Password;

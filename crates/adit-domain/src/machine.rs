@@ -35,6 +35,77 @@ impl MachineLabel {
     }
 }
 
+impl MachineLabel {
+    /// Gives `web`, `web-2`, `web-3` and so on, cut so that it stays a label.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        if number == 1 {
+            return self.clone();
+        }
+        let end = format!("-{number}");
+        let cut: String = self.0.chars().take(MAX_LABEL_CHARS - end.len()).collect();
+        Self(format!("{}{end}", cut.trim_end_matches('-')))
+    }
+}
+
+/// Which labels an enrolment token gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LabelRule {
+    /// This one.
+    Is(MachineLabel),
+    /// Any of a pattern.
+    Like(LabelPattern),
+}
+
+/// A pattern of labels: one `*` stands for anything, `web-*`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LabelPattern {
+    before: String,
+    after: String,
+}
+
+/// The longest pattern, in characters: leaves room for what the `*` stands for.
+const MAX_PATTERN_CHARS: usize = MAX_LABEL_CHARS - 10;
+
+impl LabelPattern {
+    /// Tells whether a label is one of these.
+    pub fn fits(&self, label: &MachineLabel) -> bool {
+        let rest = label.0.strip_prefix(self.before.as_str());
+        rest.and_then(|rest| rest.strip_suffix(self.after.as_str())).is_some_and(|s| !s.is_empty())
+    }
+
+    /// Gives the label with a number for the `*`.
+    #[must_use]
+    pub fn with(&self, number: u32) -> MachineLabel {
+        MachineLabel(format!("{}{number}{}", self.before, self.after))
+    }
+}
+
+impl FromStr for LabelRule {
+    type Err = BadLabel;
+    fn from_str(text: &str) -> Result<Self, BadLabel> {
+        let Some((before, after)) = text.split_once('*') else {
+            return text.parse().map(Self::Is);
+        };
+        let pattern = LabelPattern { before: before.to_owned(), after: after.to_owned() };
+        // What a number makes of it must be a label; the rest then is one too.
+        let sample: MachineLabel = text.replacen('*', "1", 1).parse()?;
+        if text.len() > MAX_PATTERN_CHARS || !pattern.fits(&sample) {
+            return Err(BadLabel);
+        }
+        Ok(Self::Like(pattern))
+    }
+}
+
+impl fmt::Display for LabelRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(label) => label.fmt(f),
+            Self::Like(pattern) => write!(f, "{}*{}", pattern.before, pattern.after),
+        }
+    }
+}
+
 impl FromStr for MachineLabel {
     type Err = BadLabel;
     fn from_str(text: &str) -> Result<Self, BadLabel> {
@@ -89,6 +160,30 @@ mod tests {
         let long = "a".repeat(65);
         for bad in ["", "a:b", "../x", "A", "-a", "a-", "admin", "ä", "a b", long.as_str()] {
             assert_eq!(bad.parse::<MachineLabel>(), Err(BadLabel), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_numbered_label_stays_a_label() {
+        let long: MachineLabel = format!("{}-a", "x".repeat(61)).parse().unwrap();
+        for number in [1, 2, 100] {
+            let label = long.numbered(number).to_string();
+            assert!(label.parse::<MachineLabel>().is_ok(), "{label}");
+        }
+        let web: MachineLabel = "web".parse().unwrap();
+        assert_eq!(web.numbered(2).as_str(), "web-2");
+    }
+
+    #[test]
+    fn a_pattern_gives_and_fits_labels_only() {
+        let Ok(LabelRule::Like(pattern)) = "web-*-eu".parse::<LabelRule>() else { panic!() };
+        assert_eq!(pattern.with(7).as_str(), "web-7-eu");
+        assert!(pattern.fits(&"web-a-b-eu".parse().unwrap()));
+        for other in ["web-eu", "db-1-eu", "web-1"] {
+            assert!(!pattern.fits(&other.parse().unwrap()), "{other}");
+        }
+        for bad in ["-*", "*-", "a**", "*.*", "A*", ""] {
+            assert_eq!(bad.parse::<LabelRule>(), Err(BadLabel), "{bad}");
         }
     }
 

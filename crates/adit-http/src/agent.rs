@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use adit_core::admission::Admission;
 use adit_core::{BoxSocket, Gateway};
 use adit_domain::{Code, SessionId};
 use adit_link::connection::{self, Offer};
@@ -76,34 +77,38 @@ pub async fn upgrade(
     let Some(peer) = Peer::of(request.extensions()).cloned() else {
         return ApiError::from(Code::Internal).into_response();
     };
-    let machine = match machine_of(&app, &peer, request.headers()).await {
-        Ok(machine) => machine,
+    let admission = match admit(&app, &peer, request.headers()).await {
+        Ok(admission) => admission,
         Err(error) => return error.into_response(),
     };
+    let machine = &admission.machine;
     let Some(place) = app.gateway.machine_links.take(machine.id, UNLINKED) else {
         counter!("adit_connections_refused_total").increment(1);
         warn!(machine.label = %machine.label, "a machine wants more connections than it may have");
         return ApiError::from(Code::TooMany).into_response();
     };
     capped(ws).protocols([PROTOCOL]).on_upgrade(move |socket| async move {
-        serve(app, socket, machine, peer).await;
+        serve(app, socket, admission, peer).await;
         drop(place);
     })
 }
 
 // AGT-01, AGT-03: which machine it is comes from the credential and from nothing else.
-async fn machine_of(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<Machine, ApiError> {
+async fn admit(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<Admission, ApiError> {
+    let address = Some(peer.address.ip());
     let certificate = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
     if let Some(certificate) = certificate {
-        let id = adit_core::pki::machine_of(certificate).ok_or(Code::AuthRequired)?;
-        return Ok(app.gateway.machine_by_certificate(id).await?);
+        return Ok(app.gateway.admit_by_certificate(certificate, address).await?);
     }
     let key = auth::bearer(headers).ok_or(Code::AuthRequired)?;
-    Ok(app.gateway.machine_by_key(key, Some(peer.address.ip())).await?)
+    Ok(app.gateway.admit_by_key(key, address).await?)
 }
 
-async fn serve(app: Arc<App>, socket: WebSocket, machine: Machine, peer: Peer) {
+async fn serve(app: Arc<App>, socket: WebSocket, admission: Admission, peer: Peer) {
     let socket: BoxSocket = Box::new(Adapted::<_, Axum>::new(socket));
+    // AGT-02: the connection ends with what admitted it.
+    let socket = app.gateway.admissions.tie(socket, &admission);
+    let machine = &admission.machine;
     let binding = peer.tls.map_or(Binding::None, |tls| tls.binding);
     let offer = match connection::accept(socket, &app.gateway.keys.session_service, &binding).await
     {
@@ -114,22 +119,28 @@ async fn serve(app: Arc<App>, socket: WebSocket, machine: Machine, peer: Peer) {
         }
     };
     if offer.machine().0 != machine.link_key {
-        note_wrong_key(&app, &machine).await;
+        note_wrong_key(&app, machine).await;
         return offer.refuse(Code::AuthRequired.close_code()).await;
     }
     let purpose = offer.preamble().purpose();
     let session = SessionId::from_bytes(&offer.preamble().session_id);
     match (purpose, session) {
-        (Purpose::Control, _) => control(&app, offer, machine).await,
-        (Purpose::Session, Some(id)) => session_link(&app, offer, machine, id).await,
+        (Purpose::Control, _) => control(&app, offer, admission).await,
+        (Purpose::Session, _) if admission.renewal_only => {
+            offer.refuse(Code::CertificateExpired.close_code()).await;
+        }
+        (Purpose::Session, Some(id)) => session_link(&app, offer, admission.machine, id).await,
         _ => offer.refuse(Code::FrameInvalid.close_code()).await,
     }
 }
 
-async fn control(app: &App, offer: Offer<BoxSocket>, machine: Machine) {
+async fn control(app: &App, offer: Offer<BoxSocket>, admission: Admission) {
     match offer.accept().await {
-        Ok(link) => app.gateway.serve_control(link, machine).await,
-        Err(error) => warn!(machine.label = %machine.label, %error, "a machine's handshake failed"),
+        Ok(link) => app.gateway.serve_control(link, admission).await,
+        Err(error) => {
+            let label = admission.machine.label;
+            warn!(machine.label = %label, %error, "a machine's handshake failed");
+        }
     }
 }
 

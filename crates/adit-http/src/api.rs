@@ -10,7 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::problem::ApiError;
 
 pub mod audit;
+pub mod certificate;
 pub mod company;
+pub mod enrolment;
 pub mod grant;
 pub mod invitation;
 pub mod machine;

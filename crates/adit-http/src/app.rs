@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::ApiError;
-use crate::{agent, api, company, console, guard, health, oauth, terminal};
+use crate::{agent, api, company, console, guard, health, machine_plane, oauth, terminal};
 
 /// The largest body of a request, in bytes: a command of 32 KiB with its JSON escapes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -138,8 +138,16 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::sign_ins::reset_factors))
         .routes(routes!(api::machine::list))
         .routes(routes!(api::machine::show, api::machine::describe, api::machine::remove))
-        .routes(routes!(api::machine::issue_enrolment_token))
-        .routes(routes!(api::machine::enrol))
+        .routes(routes!(api::machine::list_keys, api::machine::revoke_keys))
+        .routes(routes!(api::machine::rotate))
+        .routes(routes!(api::enrolment::list, api::enrolment::issue))
+        .routes(routes!(api::enrolment::revoke))
+        .routes(routes!(api::enrolment::enrol))
+        .routes(routes!(api::certificate::list, api::certificate::issue))
+        .routes(routes!(api::certificate::show, api::certificate::revoke))
+        .routes(routes!(api::certificate::renew))
+        .routes(routes!(api::certificate::authorities))
+        .routes(routes!(api::certificate::rotate))
         .routes(routes!(api::ticket::issue))
         .routes(routes!(api::terminal::spawn))
         .routes(routes!(api::terminal::sessions))
@@ -255,9 +263,16 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// Makes the router of the machine listener: nothing but the machine plane.
 pub fn machine_router(app: Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/api/certs/agent/enroll-delegated", post(machine_plane::delegate))
+        .route("/api/machine/renew", post(machine_plane::renew))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT));
     Router::new()
+        .merge(api)
         .route("/ws/agent", get(agent::upgrade))
         .fallback(|| async { ApiError::from(adit_domain::Code::NotFound) })
+        .method_not_allowed_fallback(|| async { ApiError::from(adit_domain::Code::RequestMethod) })
         .layer(CatchPanicLayer::custom(on_panic))
         .with_state(app)
 }

@@ -12,9 +12,11 @@ pub mod guard;
 pub mod health;
 pub mod json_terminal;
 pub mod listen;
+mod machine_plane;
 pub mod oauth;
 pub mod problem;
 pub mod terminal;
+pub mod tls;
 #[doc(hidden)]
 pub mod websocket;
 

@@ -239,6 +239,10 @@ impl<S: Socket> Connection<S> {
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
             return Poll::Ready(error);
         }
+        // Nothing is read, so a socket that was cut off is noticed here.
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_ready(cx) {
+            return Poll::Ready(error.into());
+        }
         loop {
             let now = ready!(self.alarm.poll(self.pulse.deadline(), cx));
             self.pulse.held(now);

@@ -8,13 +8,16 @@
 
 mod audit;
 mod authenticator;
+mod certificate;
 mod company;
 mod credential;
+mod enrolment;
 mod error;
 mod event;
 mod gateway;
 mod grant;
 mod machine;
+mod machine_key;
 mod migrate;
 mod oauth;
 mod page;
@@ -41,6 +44,7 @@ mod writer;
 
 pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
 pub use authenticator::{Authenticator, Factors};
+pub use certificate::{Certificate, CertificateFilter, NewCertificate};
 pub use company::{
     AskedIdentity, CompanyEntry, CompanyOutcome, CompanySignIn, EndedIdentity, ExternalAccount,
     GroupTeams, Identity, Linked, LogoutOutcome, LogoutWord, MAX_IDENTITIES, NewCompanySignIn,
@@ -49,13 +53,13 @@ pub use company::{
 pub use credential::{
     Credential, CredentialKind, NewCookie, NewCredential, Origin, SecretHash, Standing,
 };
+pub use enrolment::{Enrolled, EnrolmentToken, NewEnrolmentToken};
 pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};
 pub use gateway::ChainHead;
 pub use grant::{Grant, Holder, HolderName, NewGrant};
-pub use machine::{
-    Machine, MachineFacts, MachineKey, NewEnrolmentToken, NewMachine, NewMachineKey,
-};
+pub use machine::{Machine, MachineFacts, NewMachine, NewMachineKey};
+pub use machine_key::{ListedKey, MachineKey};
 pub use migrate::NEWEST as NEWEST_SCHEMA;
 pub use oauth::{
     AccessToken, AuthCode, Device, DeviceAnswer, DeviceState, Family, Flow, Issue, NewAccessToken,

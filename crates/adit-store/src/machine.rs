@@ -1,15 +1,16 @@
-//! Machines, their keys, and the tokens by which they come in.
+//! Machines: what they say of themselves, what operators say of them, and their end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_domain::{MachineId, MachineLabel, PrincipalId, TeamId, TenantId, Timestamp, TokenId};
+use adit_domain::{MachineId, MachineLabel, TeamId, TenantId, Timestamp, TokenId};
 use uuid::Uuid;
 
+use crate::certificate::revoke_of_machine;
 use crate::page::{LOWEST, List, Place};
 use crate::sql::{Row, args, stored};
-use crate::tx::{Scope, Tx};
-use crate::{Conflict, Cursor, NewEvent, Page, Paging, SecretHash, Store, StoreError, TenantStore};
+use crate::tx::Tx;
+use crate::{Conflict, Cursor, NewEvent, Page, Paging, SecretHash, StoreError, TenantStore};
 
 /// What a machine says of itself, made harmless by whoever read it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,25 +56,6 @@ pub struct Machine {
     pub removed_at: Option<Timestamp>,
 }
 
-/// A token by which one machine may come in.
-#[derive(Clone, Debug)]
-pub struct NewEnrolmentToken {
-    /// Its handle.
-    pub id: TokenId,
-    /// Its hash.
-    pub hash: SecretHash,
-    /// Its first characters.
-    pub prefix: String,
-    /// The label that the machine will have, where the token says it.
-    pub label: Option<MachineLabel>,
-    /// Who made it.
-    pub by: Option<PrincipalId>,
-    /// From when on it is refused.
-    pub expires_at: Timestamp,
-    /// When it is made.
-    pub at: Timestamp,
-}
-
 /// A machine that comes in.
 #[derive(Clone, Debug)]
 pub struct NewMachine {
@@ -102,15 +84,7 @@ pub struct NewMachineKey {
     pub prefix: String,
 }
 
-/// A machine's key, with the machine.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MachineKey {
-    /// The key's handle.
-    pub id: TokenId,
-    /// The machine.
-    pub machine: Machine,
-}
-
+/// Selects machines, with columns before theirs.
 macro_rules! machine {
     ($before:literal, $from_where:literal) => {
         concat!(
@@ -124,122 +98,11 @@ macro_rules! machine {
     };
 }
 
+pub(crate) use machine;
+
 const FIND: &str = machine!("", "machines m WHERE m.tenant_id = $1 AND m.id = $2");
 
-/// How many labels are tried for a machine whose own is taken: `web`, `web-2`, … A folder of clones is named by the token instead.
-const LABEL_TRIES: u32 = 100;
-
-impl Store {
-    /// Lets a machine in by its token, which is used up. `None`: the token is used, expired or was never made.
-    ///
-    /// The label that the token names wins; else the machine's own, with a number if it is taken.
-    ///
-    /// # Errors
-    /// [`Conflict::LabelTaken`] when the token's label is taken, [`Conflict::Exists`] when a live machine has this link key; the token is
-    /// not used up then.
-    pub async fn enrol_machine<E>(
-        &self,
-        token: SecretHash,
-        new: NewMachine,
-        tell: E,
-    ) -> Result<Option<Machine>, StoreError>
-    where
-        E: FnOnce(&Option<Machine>) -> Vec<NewEvent> + Send + 'static,
-    {
-        let sql = "UPDATE enrolment_tokens SET used_at = $2 WHERE hash = $1 AND expires_at > $2 AND used_at IS NULL \
-             AND deleted_at IS NULL RETURNING tenant_id, id, label";
-        let spent = "UPDATE enrolment_tokens SET machine_id = $3 WHERE tenant_id = $1 AND id = $2";
-        self.write(tell, move |tx| {
-            Box::pin(async move {
-                let Some(mut row) = tx.row(sql, args![token, new.at]).await? else {
-                    return Ok(None);
-                };
-                let (tenant, token) = (TenantId(row.uuid()?), TokenId(row.uuid()?));
-                let named = row.maybe_text()?;
-                tx.enter(Scope::Tenant(tenant)).await?;
-                let label = choose_label(tx, named, &new.label).await?;
-                insert(tx, &new, &label).await?;
-                insert_key(tx, new.id, new.key, new.at).await?;
-                tx.run(spent, args![token, new.id]).await?;
-                tx.change_access().await?;
-                let row = tx.row(FIND, args![new.id]).await?;
-                row.map(|mut row| read(&mut row)).transpose()
-            })
-        })
-        .await
-    }
-
-    /// Finds a machine by its key, if neither was taken away.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn find_machine_key(
-        &self,
-        hash: SecretHash,
-    ) -> Result<Option<MachineKey>, StoreError> {
-        let sql = machine!(
-            "k.id, ",
-            "machine_keys k JOIN machines m ON m.tenant_id = k.tenant_id AND m.id = k.machine_id \
-             WHERE k.hash = $1 AND k.revoked_at IS NULL AND m.deleted_at IS NULL"
-        );
-        let Some(mut row) = self.reads().row(Scope::System, sql, args![hash]).await? else {
-            return Ok(None);
-        };
-        Ok(Some(MachineKey { id: TokenId(row.uuid()?), machine: read(&mut row)? }))
-    }
-}
-
 impl TenantStore {
-    /// Adds a token for one machine.
-    ///
-    /// # Errors
-    /// [`Conflict::Refers`] when its maker is not there.
-    pub async fn issue_enrolment_token<E>(
-        &self,
-        new: NewEnrolmentToken,
-        tell: E,
-    ) -> Result<(), StoreError>
-    where
-        E: FnOnce(&()) -> Vec<NewEvent> + Send + 'static,
-    {
-        let sql = "INSERT INTO enrolment_tokens (tenant_id, id, hash, prefix, label, created_by, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        let label = new.label.map(|label| label.as_str().to_owned());
-        let own = args![new.id, new.hash, new.prefix, label, new.by, new.at, new.expires_at];
-        self.write(tell, move |tx| Box::pin(async move { tx.run(sql, own).await.map(|_| ()) }))
-            .await
-    }
-
-    /// Replaces a machine's keys by a new one. Tells whether the machine is there.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn rotate_machine_key<E>(
-        &self,
-        machine: MachineId,
-        key: NewMachineKey,
-        at: Timestamp,
-        tell: E,
-    ) -> Result<bool, StoreError>
-    where
-        E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
-    {
-        let there =
-            "SELECT 1 FROM machines WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
-        self.write(tell, move |tx| {
-            Box::pin(async move {
-                if tx.row(there, args![machine]).await?.is_none() {
-                    return Ok(false);
-                }
-                revoke_keys(tx, machine, at).await?;
-                insert_key(tx, machine, key, at).await?;
-                tx.change_access().await?;
-                Ok(true)
-            })
-        })
-        .await
-    }
-
     /// Finds a machine, also one that was removed.
     ///
     /// # Errors
@@ -357,56 +220,29 @@ impl TenantStore {
         E: FnOnce(&Option<Machine>) -> Vec<NewEvent> + Send + 'static,
     {
         let sql = "UPDATE machines SET deleted_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
-        let tickets = "UPDATE tickets SET state = 'revoked', redeemed_at = $3 WHERE tenant_id = $1 AND machine_id = $2 AND state = 'issued'";
         self.write(tell, move |tx| {
             Box::pin(async move {
                 if tx.run(sql, args![id, at]).await? == 0 {
                     return Ok(None);
                 }
-                revoke_keys(tx, id, at).await?;
-                tx.run(tickets, args![id, at]).await?;
+                close_doors(tx, id, at).await?;
                 tx.change_access().await?;
-                tx.row(FIND, args![id]).await?.map(|mut row| read(&mut row)).transpose()
+                find(tx, id).await
             })
         })
         .await
     }
 }
 
-async fn choose_label(
+/// Adds a machine.
+pub(crate) async fn insert(
     tx: &mut Tx,
-    named: Option<String>,
-    wished: &MachineLabel,
-) -> Result<String, StoreError> {
-    let sql = "SELECT 1 FROM machines WHERE tenant_id = $1 AND label = $2 AND deleted_at IS NULL";
-    let taken = StoreError::Conflict(Conflict::LabelTaken);
-    if let Some(named) = named {
-        let free = tx.row(sql, args![named.as_str()]).await?.is_none();
-        return if free { Ok(named) } else { Err(taken) };
-    }
-    for number in 1..=LABEL_TRIES {
-        let label = numbered(wished.as_str(), number);
-        if tx.row(sql, args![label.as_str()]).await?.is_none() {
-            return Ok(label);
-        }
-    }
-    Err(taken)
-}
-
-/// Gives `web`, `web-2`, `web-3` and so on, cut so that it stays a label.
-fn numbered(label: &str, number: u32) -> String {
-    if number == 1 {
-        return label.to_owned();
-    }
-    let end = format!("-{number}");
-    let room = adit_domain::machine::MAX_LABEL_CHARS - end.len();
-    let cut: String = label.chars().take(room).collect();
-    format!("{}{end}", cut.trim_end_matches('-'))
-}
-
-async fn insert(tx: &mut Tx, new: &NewMachine, label: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO machines (tenant_id, id, label, hostname, os, arch, version, cores, memory_bytes, link_key, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    new: &NewMachine,
+    label: &str,
+    tags: &str,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO machines (tenant_id, id, label, hostname, os, arch, version, cores, memory_bytes, link_key, created_at, tags) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let facts = &new.facts;
     let own = args![
         new.id,
@@ -418,12 +254,48 @@ async fn insert(tx: &mut Tx, new: &NewMachine, label: &str) -> Result<(), StoreE
         i64::from(facts.cores),
         stored(facts.memory_bytes),
         new.link_key,
-        new.at
+        new.at,
+        tags
     ];
     tx.run(sql, own).await.map(|_| ())
 }
 
-async fn insert_key(
+/// Gives a machine the keys of a new installation: what the old ones opened is over (R38).
+pub(crate) async fn replace(
+    tx: &mut Tx,
+    machine: MachineId,
+    new: &NewMachine,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE machines SET link_key = $3, instance = NULL, hostname = $4, os = $5, arch = $6, version = $7 \
+         WHERE tenant_id = $1 AND id = $2";
+    let facts = &new.facts;
+    let own = args![
+        machine,
+        new.link_key,
+        facts.hostname.as_str(),
+        facts.os.as_str(),
+        facts.arch.as_str(),
+        facts.version.as_str()
+    ];
+    close_doors(tx, machine, new.at).await?;
+    tx.run(sql, own).await.map(|_| ())
+}
+
+/// Revokes what a machine shows, and the tickets for it.
+async fn close_doors(tx: &mut Tx, machine: MachineId, at: Timestamp) -> Result<(), StoreError> {
+    let tickets = "UPDATE tickets SET state = 'revoked', redeemed_at = $3 WHERE tenant_id = $1 AND machine_id = $2 AND state = 'issued'";
+    revoke_keys(tx, machine, at).await?;
+    revoke_of_machine(tx, machine, at).await?;
+    tx.run(tickets, args![machine, at]).await.map(|_| ())
+}
+
+/// Finds a machine inside a transaction.
+pub(crate) async fn find(tx: &mut Tx, id: MachineId) -> Result<Option<Machine>, StoreError> {
+    tx.row(FIND, args![id]).await?.map(|mut row| read(&mut row)).transpose()
+}
+
+/// Adds a key of a machine.
+pub(crate) async fn insert_key(
     tx: &mut Tx,
     machine: MachineId,
     key: NewMachineKey,
@@ -433,7 +305,12 @@ async fn insert_key(
     tx.run(sql, args![key.id, machine, key.hash, key.prefix, at]).await.map(|_| ())
 }
 
-async fn revoke_keys(tx: &mut Tx, machine: MachineId, at: Timestamp) -> Result<(), StoreError> {
+/// Revokes every key of a machine.
+pub(crate) async fn revoke_keys(
+    tx: &mut Tx,
+    machine: MachineId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     let sql = "UPDATE machine_keys SET revoked_at = $3 WHERE tenant_id = $1 AND machine_id = $2 AND revoked_at IS NULL";
     tx.run(sql, args![machine, at]).await.map(|_| ())
 }
@@ -442,7 +319,8 @@ fn read_tags(text: &str) -> Result<Arc<BTreeMap<String, String>>, StoreError> {
     serde_json::from_str(text).map(Arc::new).map_err(|_| StoreError::Corrupt("tags"))
 }
 
-fn read(row: &mut Row) -> Result<Machine, StoreError> {
+/// Reads a machine of a row.
+pub(crate) fn read(row: &mut Row) -> Result<Machine, StoreError> {
     Ok(Machine {
         id: MachineId(row.uuid()?),
         tenant: TenantId(row.uuid()?),
@@ -463,19 +341,4 @@ fn read(row: &mut Row) -> Result<Machine, StoreError> {
         last_seen_at: row.maybe_time()?,
         removed_at: row.maybe_time()?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_numbered_label_stays_a_label() {
-        let long = format!("{}-a", "x".repeat(61));
-        for number in [1, 2, 100] {
-            let label = numbered(&long, number);
-            assert!(label.parse::<MachineLabel>().is_ok(), "{label}");
-        }
-        assert_eq!(numbered("web", 2), "web-2");
-    }
 }

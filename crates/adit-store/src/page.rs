@@ -69,6 +69,8 @@ pub(crate) enum List {
     Families = b'f' as isize,
     Teams = b't' as isize,
     Requests = b'q' as isize,
+    Certificates = b'x' as isize,
+    EnrolmentTokens = b'n' as isize,
 }
 
 /// What a cursor holds: the sort key of the last item shown.

@@ -28,6 +28,8 @@ pub struct TestGateway {
     pub console: String,
     /// The machine's label.
     pub machine: String,
+    /// The address of the mutual-TLS listener.
+    pub machines: String,
     /// The API for the administrator.
     pub admin: Api,
     canary: Canary,
@@ -120,7 +122,8 @@ impl TestGateway {
             .build()
             .unwrap();
         let admin = Api { client, url: text("url"), token: text("token"), canary: canary.clone() };
-        Self { up, console: text("console"), machine: text("machine"), admin, canary, folder }
+        let (console, machine, machines) = (text("console"), text("machine"), text("machines"));
+        Self { up, console, machine, machines, admin, canary, folder }
     }
 
     /// Ends everything and starts it again on the same folder.

@@ -48,6 +48,9 @@ struct Join {
     /// The label that this machine would like; the token's own wins
     #[arg(long)]
     label: Option<String>,
+    /// Join anew although this machine has joined already; its keys are replaced once the gateway has taken the new ones
+    #[arg(long)]
+    replace: bool,
     /// A certificate of the gateway's authority, where the system does not trust it
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -123,9 +126,9 @@ fn alone() -> anyhow::Result<tokio::runtime::Runtime> {
 impl Join {
     async fn run(self) -> anyhow::Result<()> {
         let dir = self.dir.path()?;
-        if Enrolment::load(&dir).is_ok() {
+        if !self.replace && Enrolment::load(&dir).is_ok() {
             bail!(
-                "this machine has joined already; its keys are in {}. Remove that folder to join anew",
+                "this machine has joined already; its keys are in {}. Join anew with --replace",
                 dir.display()
             );
         }
@@ -363,14 +366,19 @@ fn client(trust: &Trust, url: &str) -> anyhow::Result<reqwest::Client> {
 impl Run {
     fn run(self) -> anyhow::Result<()> {
         log::start(if self.with_parent { "warn" } else { "info" }, !self.with_parent);
-        let mut enrolment = Enrolment::load(&self.dir.path()?)?;
+        let dir = self.dir.path()?;
+        let mut enrolment = Enrolment::load(&dir)?;
         if let Some(machines) = &self.machines {
             enrolment.url = machine_url(machines);
         }
         let runtime = parent::runtime()?;
         let shutdown = CancellationToken::new();
-        let options =
-            run::Options { program: None, clock: Arc::new(SystemClock), ids: Arc::new(SystemIds) };
+        let options = run::Options {
+            dir: Some(dir),
+            program: None,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+        };
         runtime.block_on(async {
             let asked = shutdown.clone();
             let with_parent = self.with_parent;

@@ -6,6 +6,7 @@
 mod ask;
 mod attachment;
 mod audit;
+mod cert;
 mod client;
 mod completions;
 mod config;
@@ -65,6 +66,8 @@ pub enum Command {
     Audit(audit::Audit),
     /// Show, remove and enrol machines
     Machine(machine::Machine),
+    /// Get, list, renew and revoke certificates of machines and operators
+    Cert(cert::Cert),
     /// Add, list and remove people, and make sign-in links
     User(user::User),
     /// Add, list, renew and remove services, which get tokens by OAuth2
@@ -113,6 +116,7 @@ impl Command {
             Self::Recordings(command) => command.run().await,
             Self::Audit(command) => command.run().await,
             Self::Machine(command) => command.run().await,
+            Self::Cert(command) => command.run().await,
             Self::User(command) => command.run().await,
             Self::Service(command) => command.run().await,
             Self::Token(command) => command.run().await,

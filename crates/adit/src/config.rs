@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_core::Settings;
+use adit_core::certificate::MAX_LIFE;
 use adit_core::oauth::settings::OAuthSettings;
 use adit_domain::session::MAX_GRACE;
 use adit_domain::{RecordingMode, Secret};
@@ -55,6 +56,8 @@ pub struct Config {
     pub sign_in: SignIn,
     /// Requests for access.
     pub access: Access,
+    /// Certificates of machines and operators.
+    pub certificates: Certificates,
 }
 
 /// Requests for access.
@@ -65,6 +68,16 @@ pub struct Access {
     pub webhook: Option<String>,
     /// A file with the secret that the webhook is signed with: at least 32 characters.
     pub webhook_secret_file: Option<PathBuf>,
+}
+
+/// Certificates of machines and operators.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Certificates {
+    /// How long a certificate lasts, in seconds; at most 90 days. Its holder renews it at two thirds.
+    pub life_seconds: Option<u64>,
+    /// How long after its end a certificate may still be renewed by who has its key, in seconds.
+    pub grace_seconds: Option<u64>,
 }
 
 /// A certificate and its key.
@@ -295,6 +308,10 @@ impl Config {
             number("RATE_LIMIT_BURST", session.rate_limit_burst)?.unwrap_or(settings.rate_burst);
         settings.nonce_history = number("NONCE_HISTORY_LIMIT", session.nonce_history_limit)?
             .unwrap_or(settings.nonce_history);
+        let certificates = &self.certificates;
+        let (life, grace) = (certificates.life_seconds, certificates.grace_seconds);
+        set(&mut settings.certificate_life, life.map(Duration::from_secs));
+        set(&mut settings.certificate_grace, grace.map(Duration::from_secs));
         settings.idle = session.idle_seconds.map(Duration::from_secs);
         settings.sessions_per_user = session.per_user.unwrap_or(settings.sessions_per_user);
         settings.viewers_per_user = session.viewers_per_user.unwrap_or(settings.viewers_per_user);
@@ -376,6 +393,12 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     }
     if !(1..=1024).contains(&settings.passwords_at_once) {
         bail!("sign_in.passwords_at_once is 1 to 1024");
+    }
+    if !(Duration::from_secs(60)..=MAX_LIFE).contains(&settings.certificate_life) {
+        bail!(
+            "certificates.life_seconds is not between a minute and {} days",
+            MAX_LIFE.as_secs() / 86_400
+        );
     }
     if settings.max_length.is_zero() {
         bail!("session.max_length_seconds is 0; then no session could live");

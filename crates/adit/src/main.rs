@@ -10,6 +10,7 @@ mod log;
 mod output;
 mod parent;
 mod serve;
+mod tls;
 mod up;
 mod webhook;
 

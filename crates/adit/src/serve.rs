@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +17,11 @@ use adit_http::{App, AppSettings, listen};
 use adit_store::{Meter, Store, StoreConfig, StoreOptions};
 use anyhow::{Context as _, bail};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, TlsFiles, listen_address};
-use crate::{log, parent};
+use crate::{log, parent, tls};
 
 /// Start a gateway by its configuration
 #[derive(Debug, clap::Args)]
@@ -113,7 +109,7 @@ impl Serve {
     }
 
     async fn serve(self, config: Config) -> anyhow::Result<()> {
-        let plan = Plan::of(&self, &config)?;
+        let mut plan = Plan::of(&self, &config)?;
         let front = bind(plan.listen).await?;
         let machines = bind(plan.machines_listen).await?;
         let (listen, machines_listen) = (front.local_addr()?, machines.local_addr()?);
@@ -133,16 +129,21 @@ impl Serve {
             .transpose()?;
         let gateway = start(&plan, &config, settings).await?;
         let app = Arc::new(App { gateway: Arc::clone(&gateway), settings: app_settings, metrics });
-        let machine_tls = machine_tls(&gateway, &plan, machines_listen)?;
+        let hosts = machine_hosts(&gateway, &plan, machines_listen);
+        let machine_tls = tls::Machines::of(&gateway, hosts)?;
         let router = adit_http::router(Arc::clone(&app));
         let machine_router = adit_http::app::machine_router(app);
         let tasks = &gateway.tasks;
         let each = gateway.settings.connections_per_address;
-        let front = listen::serve(front, plan.tls.clone(), router, each, tasks.clone());
-        tasks.spawn(front);
-        let machines =
-            listen::serve(machines, Some(machine_tls), machine_router, each, tasks.clone());
-        tasks.spawn(machines);
+        let front_tls = plan.tls.take();
+        let config = front_tls.as_ref().map(|tls| Arc::clone(&tls.config));
+        tasks.spawn(listen::serve(front, config, router, each, tasks.clone()));
+        if let Some(tls) = front_tls {
+            tasks.spawn(tls.follow(Arc::clone(&gateway)));
+        }
+        let config = Some(Arc::clone(&machine_tls.config));
+        tasks.spawn(listen::serve(machines, config, machine_router, each, tasks.clone()));
+        tasks.spawn(machine_tls.follow(Arc::clone(&gateway)));
         if let Some(webhook) = webhook {
             tasks.spawn(webhook.run(Arc::clone(&gateway)));
         }
@@ -222,7 +223,7 @@ struct Plan {
     given_url: Option<String>,
     given_machines_url: Option<String>,
     hosts: Vec<String>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<tls::Front>,
     keep_secret: bool,
 }
 
@@ -240,7 +241,7 @@ impl Plan {
             }
             _ => config.tls.clone(),
         };
-        let tls = files.map(|files| front_tls(&files)).transpose()?;
+        let tls = files.map(tls::Front::of).transpose()?;
         refuse_open_plain(listen, tls.is_some())?;
         fs::DirBuilder::new()
             .recursive(true)
@@ -359,31 +360,8 @@ impl Meter for Commits {
     }
 }
 
-fn front_tls(files: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain = read_chain(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .with_context(|| format!("reading the key {}", files.key.display()))?;
-    // SES-45: TLS 1.3 and nothing older.
-    let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("the certificate and its key do not belong together")?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn read_chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .with_context(|| format!("reading the certificate {}", path.display()))?
-        .collect();
-    chain.with_context(|| format!("the certificate {}", path.display()))
-}
-
-fn machine_tls(
-    gateway: &Gateway,
-    plan: &Plan,
-    listen: SocketAddr,
-) -> anyhow::Result<Arc<ServerConfig>> {
+/// Gives the names that the machine listener's certificate has.
+fn machine_hosts(gateway: &Gateway, plan: &Plan, listen: SocketAddr) -> Vec<String> {
     let mut hosts = plan.hosts(&gateway.settings);
     hosts.extend(host_of(&gateway.settings.machines_url).map(str::to_owned));
     hosts.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
@@ -392,16 +370,5 @@ fn machine_tls(
     }
     hosts.sort();
     hosts.dedup();
-    let made = gateway.pki.certify_listener(&hosts)?;
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(made.chain_pem.as_bytes()).collect();
-    let key = PrivateKeyDer::from_pem_slice(made.key_pem.expose().as_bytes())?;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(gateway.pki.ca_pem().as_bytes())?)?;
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
-    let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain?, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    hosts
 }

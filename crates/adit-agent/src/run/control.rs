@@ -1,24 +1,26 @@
 //! The control connection: who we are, what to open, what to close.
 
 use super::{Agent, host};
+use crate::identity::IdentityError;
 use crate::registry::{COMMANDS, Entry, Outcome};
 use crate::run::serve::{Task, refusal_of};
 use crate::session::exited_message;
 use crate::warrants::Warrants;
-use adit_domain::{Capability, Code, SessionId, Timestamp};
+use adit_domain::{Capability, Code, Secret, SessionId, Timestamp};
 use adit_link::connection::{Event, LinkError};
 use adit_link::dial::AgentConnection;
 use adit_wire::agent::v1::{
-    FromAgent, Heartbeat, Hello, Open, OpenRefused, SessionEnded, ToAgent, Welcome,
-    from_agent::Message as Up, to_agent::Message as Down,
+    FromAgent, Heartbeat, Hello, Kept, NewKey, Open, OpenRefused, RenewAsked, RenewCertificate,
+    Renewed, SessionEnded, ToAgent, Welcome, from_agent::Message as Up, to_agent::Message as Down,
 };
 use adit_wire::frame::Frame;
 use adit_wire::warrant::Checked;
+use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 
 /// Why a control connection is of no more use.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,14 @@ pub(super) enum Lost {
     Link(#[from] LinkError),
     #[error("the gateway sent what is no message")]
     Damaged,
+}
+
+/// What comes after a message was obeyed.
+#[derive(PartialEq, Eq)]
+enum Then {
+    GoOn,
+    /// A new key or certificate is here: a connection that it admits takes this one's place.
+    ChangeOver,
 }
 
 impl Agent {
@@ -48,8 +58,10 @@ impl Agent {
             tokio::select! {
                 biased;
                 event = connection.next() => {
-                    if let Event::Frame(frame) = event? {
-                        self.obey(connection, frame, &mut heartbeat)?;
+                    if let Event::Frame(frame) = event?
+                        && self.obey(connection, frame, &mut heartbeat)? == Then::ChangeOver
+                    {
+                        self.change_over(connection, &mut heartbeat).await?;
                     }
                 }
                 Some(outcome) = self.outcomes.recv() => {
@@ -64,11 +76,44 @@ impl Agent {
         }
     }
 
+    /// Dials with the new key or certificate, and obeys what still comes over the old connection until the gateway ends it.
+    async fn change_over(
+        &mut self,
+        connection: &mut AgentConnection,
+        heartbeat: &mut Interval,
+    ) -> Result<(), Lost> {
+        connection.flush().await?;
+        let shared = Arc::clone(&self.shared);
+        let mut fresh = match shared.dial_control().await {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                tracing::warn!(%error, "the new key or certificate is not taken yet");
+                return Ok(());
+            }
+        };
+        send(&mut fresh, Up::Hello(self.hello()))?;
+        fresh.flush().await?;
+        let mut old = std::mem::replace(connection, fresh);
+        let rest = async {
+            while let Ok(event) = old.next().await {
+                if let Event::Frame(frame) = event
+                    && self.obey(&mut old, frame, heartbeat).is_err()
+                {
+                    return;
+                }
+            }
+        };
+        // A gateway that does not end it has the new one all the same.
+        let _ = timeout(CHANGE_LIMIT, rest).await;
+        Ok(())
+    }
+
     fn hello(&self) -> Hello {
         Hello {
             sessions: self.registry.ids().map(|id| id.as_bytes().to_vec().into()).collect(),
             instance: self.shared.instance.clone(),
             now_ms: self.shared.checker.clock_now().wire(),
+            renews: self.shared.identity.can_change(),
             ..host::describe()
         }
     }
@@ -82,7 +127,7 @@ impl Agent {
         connection: &mut AgentConnection,
         frame: Frame,
         heartbeat: &mut Interval,
-    ) -> Result<(), Lost> {
+    ) -> Result<Then, Lost> {
         let Frame::Control(message) = frame else { return Err(Lost::Damaged) };
         let message = ToAgent::decode(message).map_err(|_| Lost::Damaged)?;
         match message.message.ok_or(Lost::Damaged)? {
@@ -93,20 +138,39 @@ impl Agent {
                     );
                 }
                 self.take_welcome(welcome);
-                self.tell_ends(connection)
+                self.tell_ends(connection)?;
             }
             Down::Heartbeat(beat) => {
                 self.shared.checker.note_time(Timestamp::from_wire(beat.now_ms));
-                Ok(())
             }
-            Down::Open(open) => match self.open(open) {
-                Some(refused) => send(connection, Up::OpenRefused(refused)),
-                None => Ok(()),
-            },
+            Down::Open(open) => {
+                if let Some(refused) = self.open(open) {
+                    send(connection, Up::OpenRefused(refused))?;
+                }
+            }
             Down::Close(close) => {
                 if let Some(id) = SessionId::from_bytes(&close.session_id) {
                     self.registry.close(id, close.code.parse().unwrap_or(Code::SessionKilled));
                 }
+            }
+            Down::RenewAsked(RenewAsked {}) => self.ask_certificate(connection)?,
+            Down::Renewed(Renewed { id, certificate }) => {
+                let taken = self.shared.identity.take_certificate(certificate);
+                return keep(connection, id, taken);
+            }
+            Down::NewKey(NewKey { id, key }) => {
+                let taken = self.shared.identity.take_key(Secret::new(key));
+                return keep(connection, id, taken);
+            }
+        }
+        Ok(Then::GoOn)
+    }
+
+    fn ask_certificate(&self, connection: &mut AgentConnection) -> Result<(), Lost> {
+        match self.shared.identity.request() {
+            Ok(csr) => send(connection, Up::RenewCertificate(RenewCertificate { csr })),
+            Err(error) => {
+                tracing::error!(%error, "no certificate is asked for");
                 Ok(())
             }
         }
@@ -227,6 +291,25 @@ fn covers(checked: &Checked, command: &[String]) -> bool {
     checked.capabilities.has(needed)
 }
 
+/// Tells the gateway that a new key or certificate is kept; one that cannot be kept changes nothing.
+fn keep(
+    connection: &mut AgentConnection,
+    id: Bytes,
+    taken: Result<(), IdentityError>,
+) -> Result<Then, Lost> {
+    match taken {
+        Ok(()) => {
+            tracing::info!("a new key or certificate is kept");
+            send(connection, Up::Kept(Kept { id }))?;
+            Ok(Then::ChangeOver)
+        }
+        Err(error) => {
+            tracing::error!(%error, "a new key or certificate is not kept");
+            Ok(Then::GoOn)
+        }
+    }
+}
+
 fn send(connection: &mut AgentConnection, message: Up) -> Result<(), Lost> {
     Ok(connection.send_control(&FromAgent { message: Some(message) })?)
 }
@@ -243,3 +326,5 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const HEARTBEAT_LEAST: Duration = Duration::from_millis(500);
 /// Ends kept for a gateway that is away; the oldest is forgotten, and the gateway then only knows that the session is gone.
 const UNTOLD: usize = 1024;
+/// How long the gateway may take to end a connection whose place another took.
+const CHANGE_LIMIT: Duration = Duration::from_secs(2);

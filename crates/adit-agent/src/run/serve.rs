@@ -110,8 +110,12 @@ impl Dialler<'_> {
     fn dial(
         &self,
     ) -> Pin<Box<dyn Future<Output = Result<AgentConnection, DialError>> + Send + '_>> {
-        let Shared { dialer, keys, session_service, .. } = self.shared;
-        Box::pin(dialer.session(keys, *session_service, self.id, self.warrants.newest()))
+        let Shared { identity, keys, session_service, .. } = self.shared;
+        // Today's: a new key or certificate may have come since the last time.
+        let dialer = identity.dialer();
+        Box::pin(async move {
+            dialer.session(keys, *session_service, self.id, self.warrants.newest()).await
+        })
     }
 }
 

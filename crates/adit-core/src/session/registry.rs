@@ -218,6 +218,15 @@ impl Registry {
         }
     }
 
+    /// Ends every session on a machine.
+    pub fn end_on(&self, machine: MachineId, code: Code) {
+        let on = |(id, entry): (&SessionId, &Entry)| (entry.machine == machine).then_some(*id);
+        let ids: Vec<SessionId> = self.lock().iter().filter_map(on).collect();
+        for id in ids {
+            self.end(id, EndReason::Because(code));
+        }
+    }
+
     /// Ends every session: the source of truth is out of reach.
     pub fn end_all(&self, code: Code) {
         let ids: Vec<SessionId> = self.lock().keys().copied().collect();

@@ -1,27 +1,22 @@
-//! Machines and their enrolment.
+//! Machines, and the keys that admit them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_core::access::target_of;
 use adit_core::hub::Presence;
-use adit_core::machine::Enrolment;
+use adit_core::machine_key::{self, Ending};
 use adit_domain::policy;
-use adit_domain::{Capability, Code, MachineLabel, Secret};
-use adit_store::MachineFacts;
+use adit_domain::{Capability, Code};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::{self, Body, List, PageQuery, Path, Query};
 use crate::app::App;
 use crate::auth::Authenticated;
-use crate::listen::Peer;
 use crate::problem::{ApiError, Fails};
 
 /// A machine.
@@ -156,130 +151,88 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What an enrolment token is to be like.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NewEnrolmentToken {
-    /// The label that the machine will have; absent: its own host name.
-    label: Option<String>,
-    /// How long it works, in seconds; at most a week.
-    #[schema(minimum = 1, maximum = 604_800)]
-    expires_in_seconds: Option<u64>,
-}
-
-/// An enrolment token, shown once.
+/// A machine's key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct IssuedEnrolmentToken {
+pub struct MachineKey {
     id: String,
-    token: String,
-    expires_at: String,
-    /// What to run on the machine.
-    command: String,
+    /// Its first characters.
+    prefix: String,
+    created_at: String,
+    /// When it was first used; absent for one that the machine has not used yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_at: Option<String>,
 }
 
-/// Makes a single-use enrolment token.
-#[utoipa::path(post, path = "/api/v1/enrolment-tokens", tag = "machines", request_body = NewEnrolmentToken, responses(
-    (status = 201, description = "The token, shown once", body = IssuedEnrolmentToken), Fails,
+/// Lists the keys of a machine that count.
+#[utoipa::path(get, path = "/api/v1/machines/{machine}/keys", tag = "machines",
+    params(("machine" = String, Path, description = "Its id or label")), responses(
+    (status = 200, description = "The keys, the newest first", body = List<MachineKey>), Fails,
 ))]
-pub async fn issue_enrolment_token(
+pub async fn list_keys(
     State(app): State<Arc<App>>,
     Authenticated(caller): Authenticated,
-    Body(body): Body<NewEnrolmentToken>,
-) -> Result<(StatusCode, Json<IssuedEnrolmentToken>), ApiError> {
-    let label = body.label.as_deref().map(read_label).transpose()?;
-    let life = body.expires_in_seconds.map(Duration::from_secs);
-    let issued = app.gateway.issue_enrolment_token(&caller, label, life).await?;
-    let token = issued.secret.expose().clone();
-    let answer = IssuedEnrolmentToken {
-        id: issued.id.to_string(),
-        expires_at: issued.expires_at.map(api::time).unwrap_or_default(),
-        command: format!("adit agent join {} --token {token}", app.gateway.settings.url),
-        token,
-    };
-    Ok((StatusCode::CREATED, Json(answer)))
+    Path(machine): Path<String>,
+) -> Result<Json<List<MachineKey>>, ApiError> {
+    let machine = app.gateway.find_machine(&caller, &machine).await?;
+    let found = app.gateway.list_machine_keys(&caller, &machine).await?;
+    let items = found.into_iter().map(|key| MachineKey {
+        id: key.id.to_string(),
+        prefix: key.prefix,
+        created_at: api::time(key.created_at),
+        used_at: key.used_at.map(api::time),
+    });
+    Ok(Json(List::of(items.collect(), None)))
 }
 
-fn read_label(text: &str) -> Result<MachineLabel, ApiError> {
-    text.parse().map_err(|error: adit_domain::machine::BadLabel| {
-        ApiError::said(Code::RequestInvalid, error.to_string())
-    })
+/// Revokes every key of a machine: what they opened ends.
+#[utoipa::path(delete, path = "/api/v1/machines/{machine}/keys", tag = "machines",
+    params(("machine" = String, Path, description = "Its id or label")), responses(
+    (status = 204, description = "Revoked"), Fails,
+))]
+pub async fn revoke_keys(
+    State(app): State<Arc<App>>,
+    Authenticated(caller): Authenticated,
+    Path(machine): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let machine = app.gateway.find_machine(&caller, &machine).await?;
+    app.gateway.revoke_machine_keys(&caller, &machine).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a machine sends to be enrolled. Its private keys stay where they were made.
-#[derive(Deserialize, ToSchema)]
+/// How a machine changes what admits it.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Enrol {
-    /// The enrolment token.
-    token: String,
-    /// The machine's X25519 public key, 32 bytes in base64 (RFC 4648 §4).
-    link_key: String,
-    /// A PKCS #10 request in PEM, for a certificate. Only its public key counts.
-    csr: Option<String>,
-    /// The label that it would like; the token's own wins.
-    label: Option<String>,
-    hostname: Option<String>,
-    os: Option<String>,
-    arch: Option<String>,
-    version: Option<String>,
+pub struct Rotation {
+    /// Whether the old one ends at once, instead of with the first use of the new one.
+    #[serde(default)]
+    now: bool,
 }
 
-/// What an enrolled machine gets.
+/// What a machine changes.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Enrolled {
-    machine_id: String,
-    label: String,
-    /// The machine's key, shown once: `cak_…`.
-    agent_key: String,
-    /// Its certificate in PEM, if it sent a request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    certificate: Option<String>,
-    /// The authority's certificate in PEM.
-    ca: String,
-    /// The session service's X25519 public key in base64.
-    session_service_key: String,
-    /// The authority's Ed25519 public key in base64: warrants are signed with it.
-    authority_key: String,
-    /// The address of the mutual-TLS listener.
-    machines: String,
+pub struct Rotated {
+    /// `key` or `certificate`.
+    changes: &'static str,
 }
 
-/// Enrols a machine with a single-use token.
-#[utoipa::path(post, path = "/api/enroll", tag = "machines", request_body = Enrol, security(()), responses(
-    (status = 201, description = "Enrolled", body = Enrolled), Fails,
+/// Lets a machine that is online change its key, or its certificate if that admits it.
+#[utoipa::path(post, path = "/api/v1/machines/{machine}/keys/rotate", tag = "machines",
+    params(("machine" = String, Path, description = "Its id or label")), request_body = Rotation, responses(
+    (status = 202, description = "The machine was told", body = Rotated), Fails,
 ))]
-pub async fn enrol(
+pub async fn rotate(
     State(app): State<Arc<App>>,
-    peer: axum::Extension<Peer>,
-    Body(body): Body<Enrol>,
-) -> Result<(StatusCode, Json<Enrolled>), ApiError> {
-    let bad_key = || ApiError::said(Code::RequestInvalid, "`linkKey` is 32 bytes in base64.");
-    let link_key = STANDARD.decode(&body.link_key).map_err(|_| bad_key())?;
-    let request = Enrolment {
-        token: Secret::new(body.token),
-        link_key: link_key.try_into().map_err(|_| bad_key())?,
-        csr: body.csr,
-        label: body.label.as_deref().map(read_label).transpose()?,
-        facts: MachineFacts {
-            hostname: body.hostname.unwrap_or_default(),
-            os: body.os.unwrap_or_default(),
-            arch: body.arch.unwrap_or_default(),
-            version: body.version.unwrap_or_default(),
-            ..MachineFacts::default()
-        },
+    Authenticated(caller): Authenticated,
+    Path(machine): Path<String>,
+    Body(body): Body<Rotation>,
+) -> Result<(StatusCode, Json<Rotated>), ApiError> {
+    let machine = app.gateway.find_machine(&caller, &machine).await?;
+    let ending = if body.now { Ending::Now } else { Ending::OnUse };
+    let changes = match app.gateway.rotate_machine(&caller, &machine, ending).await? {
+        machine_key::Rotated::Key => "key",
+        machine_key::Rotated::Certificate => "certificate",
     };
-    let gateway = &app.gateway;
-    let enrolled = gateway.enrol(request, Some(peer.address.ip())).await?;
-    let answer = Enrolled {
-        machine_id: enrolled.machine.id.to_string(),
-        label: enrolled.machine.label.to_string(),
-        agent_key: enrolled.key.expose().clone(),
-        certificate: enrolled.certificate.map(|certificate| certificate.pem),
-        ca: gateway.pki.ca_pem().to_owned(),
-        session_service_key: STANDARD.encode(gateway.keys.session_service.public().0),
-        authority_key: STANDARD.encode(gateway.keys.authority_public()),
-        machines: gateway.settings.machines_url.clone(),
-    };
-    Ok((StatusCode::CREATED, Json(answer)))
+    Ok((StatusCode::ACCEPTED, Json(Rotated { changes })))
 }

@@ -1,5 +1,8 @@
 //! `adit ls` and `adit machine`: machines, their state, and how they join.
 
+mod key;
+mod token;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -64,15 +67,14 @@ enum Action {
         /// Its label or id
         machine: String,
     },
-    /// Make an enrolment token, with which one machine may join once
-    Token {
-        /// The label that the machine will have [default: its host name]
-        #[arg(long)]
-        label: Option<String>,
-        /// How long the token counts, such as 15m
-        #[arg(long, value_parser = when::parse_length, value_name = "LENGTH")]
-        expires: Option<u64>,
-    },
+    /// Make an enrolment token, with which machines may join
+    Token(token::Make),
+    /// The enrolment tokens that can still be used
+    #[command(subcommand)]
+    Tokens(token::Tokens),
+    /// What admits a machine: its key, or its certificate
+    #[command(subcommand)]
+    Key(key::Key),
 }
 
 /// A machine as the gateway tells it.
@@ -136,7 +138,9 @@ impl Machine {
                 output.done(&json!({ "described": machine }), &sentence)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Token { label, expires } => enrol(&client, output, label, expires).await,
+            Action::Token(make) => make.run(&client, output).await,
+            Action::Tokens(tokens) => tokens.run(&client, output).await,
+            Action::Key(key) => key.run(&client, output).await,
         }
     }
 }
@@ -193,42 +197,4 @@ async fn show(client: &Client, output: Output, name: &str) -> Ended {
     ];
     output.facts(&value, &facts)?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn enrol(
-    client: &Client,
-    output: Output,
-    label: Option<String>,
-    expires: Option<u64>,
-) -> Ended {
-    let mut body = json!({});
-    if let Some(label) = label {
-        body["label"] = Value::from(label);
-    }
-    if let Some(seconds) = expires {
-        body["expiresInSeconds"] = Value::from(seconds);
-    }
-    let value = client.create(&["enrolment-tokens"], &body).await?;
-    let made: Enrolment = read(value.clone())?;
-    if output.is_json() {
-        output.json(&value)?;
-    } else {
-        output.line(&made.token)?;
-        let until = when::ago(&made.expires_at, when::now());
-        eprintln!(
-            "It lets one machine join, and ends {}. On that machine run:\n  {}",
-            crate::output::escape(&until),
-            crate::output::escape(&made.command)
-        );
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Enrolment {
-    token: String,
-    expires_at: String,
-    #[serde(default)]
-    command: String,
 }

@@ -1,0 +1,6 @@
+//! What machines and other holders of certificates show, against a gateway and an agent.
+
+mod certificates;
+mod enrolment;
+mod holder;
+mod renewal;
