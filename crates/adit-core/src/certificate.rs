@@ -71,7 +71,8 @@ pub struct Holder {
 impl Holder {
     /// Names the holder in an event.
     pub fn actor(&self, address: Option<IpAddr>) -> Actor {
-        Actor { party: certificate_party(&self.certificate), address, client: None }
+        let party = certificate_party(&self.certificate);
+        Actor { party, address, client: None, tenant: self.certificate.tenant }
     }
 }
 

@@ -77,7 +77,8 @@ impl Gateway {
         let Some(machine) = holder.machine else {
             let sentence = format!("{} came as a machine", holder.certificate.name);
             let actor = crate::certificate::certificate_party(&holder.certificate);
-            let actor = crate::audit::Actor { party: actor, address, client: None };
+            let tenant = holder.certificate.tenant;
+            let actor = crate::audit::Actor { party: actor, address, client: None, tenant };
             let event = self.event("credential.wrong_plane", &actor, sentence);
             self.note(event.denied(Code::PlaneWrong)).await;
             return Err(Code::PlaneWrong.into());
