@@ -6,6 +6,7 @@ mod audit;
 mod connect;
 mod exec;
 mod lists;
+mod login;
 mod person;
 mod recording;
 mod world;

@@ -87,6 +87,7 @@ async fn the_public_operations_are_these() {
         "GET /.well-known/oauth-authorization-server",
         "GET /api/v1/setup",
         "GET /api/v1/sign-in/providers",
+        "GET /auth/authorize",
         "GET /health",
         "POST /api/enroll",
         "POST /api/v1/setup",
@@ -96,6 +97,9 @@ async fn the_public_operations_are_these() {
         "POST /api/v1/sign-in/passkey/begin",
         "POST /api/v1/sign-in/password",
         "POST /api/v1/sign-in/second-factor",
+        "POST /auth/device",
+        "POST /auth/introspect",
+        "POST /auth/revoke",
         "POST /auth/token",
     ];
     assert_eq!(names, expected);

@@ -4,6 +4,9 @@ use adit_testkit::{Answer, Api, TestGateway};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+mod code;
+mod device;
+mod exchange;
 mod keys;
 mod service;
 
@@ -34,11 +37,16 @@ pub async fn form(api: &Api, path: &str, fields: &[(&str, &str)]) -> Answer {
 }
 
 impl Client {
-    /// Asks for a token with the secret in the form.
-    pub async fn ask(&self, fields: &[(&str, &str)]) -> Answer {
+    /// Sends a form with the secret in it.
+    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut all = vec![("client_id", self.id.as_str()), ("client_secret", &self.secret)];
         all.extend_from_slice(fields);
-        form(&self.api, "/auth/token", &all).await
+        form(&self.api, path, &all).await
+    }
+
+    /// Asks for a token.
+    pub async fn ask(&self, fields: &[(&str, &str)]) -> Answer {
+        self.form("/auth/token", fields).await
     }
 
     /// Gets an access token for itself.

@@ -12,6 +12,7 @@ mod gateway;
 mod grant;
 mod machine;
 mod migration;
+mod oauth;
 mod plan;
 mod principal;
 mod recording;

@@ -68,6 +68,19 @@ const PLANS: &[(&str, &str)] = &[
         "SELECT id FROM principals WHERE tenant_id = ?1 AND deleted_at IS NULL AND (created_at, id) > (?2, ?3) ORDER BY created_at, id LIMIT 5",
         "principals_by_age",
     ),
+    ("SELECT 1 FROM oauth_secrets WHERE hash = ?1 AND client_id = ?2", "(hash=?)"),
+    ("SELECT id FROM oauth_tokens WHERE hash = ?1 AND kind = 'refresh'", "(hash=?)"),
+    ("SELECT id FROM oauth_tokens WHERE id = ?1 AND kind = 'access'", "(id=?)"),
+    ("SELECT id FROM oauth_codes WHERE hash = ?1", "(hash=?)"),
+    ("SELECT id FROM oauth_devices WHERE user_hash = ?1 AND state = 'pending'", "(user_hash=?)"),
+    (
+        "SELECT id FROM oauth_families WHERE tenant_id = ?1 AND principal_id = ?2 AND (created_at, id) < (?3, ?4) ORDER BY created_at DESC, id DESC LIMIT 5",
+        "oauth_families_of",
+    ),
+    (
+        "SELECT id FROM oauth_clients WHERE tenant_id = ?1 AND deleted_at IS NULL AND (created_at, id) > (?2, ?3) ORDER BY created_at, id LIMIT 5",
+        "oauth_clients_by_age",
+    ),
 ];
 
 #[tokio::test]

@@ -30,6 +30,7 @@ const TABLES: &[(&str, &str)] = &[
     ("sign_in", "SignIn"),
     ("sign_in.provider", "Provider"),
     ("access", "Access"),
+    ("oauth.trust", "Trust"),
 ];
 
 /// The tables of which there may be many.

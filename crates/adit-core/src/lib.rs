@@ -273,7 +273,7 @@ impl Gateway {
                     Ok(version) => {
                         answered = Instant::now();
                         if seen.replace(version).is_some_and(|before| before != version) {
-                            self.oauth.checked.change_elsewhere();
+                            self.read_changed_keys().await;
                             self.sessions.recheck_all();
                         }
                         self.recheck_admissions(looked).await;

@@ -9,13 +9,16 @@ pub mod check;
 pub mod claims;
 pub mod client;
 pub mod device;
+pub mod exchange;
 pub mod fault;
 pub mod issue;
+mod issuers;
 pub mod key;
 pub mod redeem;
 pub mod redirect;
+pub mod revoke;
 pub mod settings;
-mod turn;
+pub mod turn;
 
 use adit_domain::Secret;
 
@@ -35,6 +38,8 @@ pub struct OAuth {
     pub(crate) checked: check::Checked,
     /// Devices that ask.
     pub(crate) devices: device::Devices,
+    /// Issuers that are trusted.
+    pub(crate) issuers: issuers::Issuers,
 }
 
 impl OAuth {
@@ -44,6 +49,7 @@ impl OAuth {
             keys: key::Keyring::new(secret),
             checked: check::Checked::default(),
             devices: device::Devices::new(secret),
+            issuers: issuers::Issuers::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::problem::ApiError;
 
 pub mod audit;
 pub mod certificate;
+pub mod authorization;
 pub mod company;
 pub mod enrolment;
 pub mod grant;
@@ -26,6 +27,7 @@ pub mod service;
 pub mod session;
 pub mod sign_in;
 pub mod sign_ins;
+pub mod signing_key;
 pub mod status;
 pub mod stream;
 pub mod team;

@@ -13,7 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub mod authorize;
+pub mod device;
 pub mod discovery;
+pub mod revoke;
 pub mod token;
 
 /// A form body; what is wrong with it is an OAuth2 error.

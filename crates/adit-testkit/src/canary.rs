@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 /// Names of members that hold a secret, in any answer of the API.
-const SECRET_MEMBERS: [&str; 10] = [
+const SECRET_MEMBERS: [&str; 11] = [
     "token",
     "ticket",
     "agentKey",
@@ -17,6 +17,7 @@ const SECRET_MEMBERS: [&str; 10] = [
     "ceremony",
     "secret",
     "uri",
+    "device_code",
 ];
 
 /// The secrets of one gateway.

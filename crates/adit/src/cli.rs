@@ -6,6 +6,7 @@
 mod ask;
 mod attachment;
 mod audit;
+mod bearer;
 mod cert;
 mod client;
 mod completions;
@@ -16,6 +17,7 @@ mod doctor;
 mod exec;
 mod failure;
 mod grant;
+mod key;
 mod login;
 mod machine;
 mod options;
@@ -72,6 +74,8 @@ pub enum Command {
     User(user::User),
     /// Add, list, renew and remove services, which get tokens by OAuth2
     Service(service::Service),
+    /// Renew, list and revoke the keys that sign access tokens
+    Key(key::Key),
     /// Make, list and revoke API tokens
     Token(token::Token),
     /// Give roles to people and machines, list them, and take them away
@@ -88,7 +92,7 @@ pub enum Command {
     Why(why::Why),
     /// Look for what is wrong, and say how to mend it
     Doctor(doctor::Doctor),
-    /// Keep a gateway's address and your token for later commands
+    /// Sign in, and keep a gateway's address and your token for later commands
     Login(login::Login),
     /// Show what this client's commands will use
     Config(config::Config),
@@ -119,6 +123,7 @@ impl Command {
             Self::Cert(command) => command.run().await,
             Self::User(command) => command.run().await,
             Self::Service(command) => command.run().await,
+            Self::Key(command) => command.run().await,
             Self::Token(command) => command.run().await,
             Self::Grant(command) => command.run().await,
             Self::Role(command) => command.run().await,
@@ -128,7 +133,7 @@ impl Command {
             Self::Why(command) => command.run().await,
             Self::Doctor(command) => command.run().await,
             Self::Login(command) => command.run().await,
-            Self::Config(command) => command.run(),
+            Self::Config(command) => command.run().await,
             Self::Completions(command) => command.run(context),
         };
         ended.unwrap_or_else(|failure| failure.report())

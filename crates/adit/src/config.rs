@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use adit_core::Settings;
 use adit_core::certificate::MAX_LIFE;
-use adit_core::oauth::settings::OAuthSettings;
+use adit_core::oauth::settings::{self as oauth_settings, OAuthSettings};
 use adit_domain::session::MAX_GRACE;
 use adit_domain::{RecordingMode, Secret};
 use anyhow::{Context as _, bail};
@@ -152,6 +152,59 @@ pub struct OAuth {
     pub key_lead_seconds: Option<u64>,
     /// How long a service's old secret counts beside its new one, in seconds: up to 30 days.
     pub secret_grace_seconds: Option<u64>,
+    /// A list of issuers whose tokens buy tokens of a service, such as a CI system's: `[[oauth.trust]]`.
+    pub trust: Vec<Trust>,
+}
+
+/// An issuer whose tokens buy tokens of a service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trust {
+    /// What people call it.
+    pub name: String,
+    /// The issuer's identifier: the address at which it publishes its keys, without `/.well-known/…`.
+    pub issuer: String,
+    /// For whom its tokens must be (`aud`).
+    pub audience: String,
+    /// The name of the service that they speak for.
+    pub service: String,
+    /// The most that is given for one; absent: all that the service is registered for.
+    pub scopes: Option<Vec<String>>,
+    /// What they must say: `{ repository = "org/app", ref = ["refs/heads/main"] }`. At least one claim, compared as a whole.
+    pub claims: BTreeMap<String, OneOrMany>,
+}
+
+/// A value, or several of which one counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// A value.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl Trust {
+    fn settings(&self) -> anyhow::Result<oauth_settings::Trust> {
+        let scopes = self.scopes.as_ref().map(|names| adit_domain::scope::read(&names.join(" ")));
+        let scopes = scopes.transpose().with_context(|| format!("oauth.trust `{}`", self.name))?;
+        let values = |all: &OneOrMany| match all {
+            OneOrMany::One(one) => vec![one.clone()],
+            OneOrMany::Many(many) => many.clone(),
+        };
+        let trust = oauth_settings::Trust {
+            name: self.name.clone(),
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            service: self.service.clone(),
+            scopes,
+            claims: self.claims.iter().map(|(name, all)| (name.clone(), values(all))).collect(),
+        };
+        if let Err(why) = trust.check() {
+            bail!("oauth.trust: {why}");
+        }
+        Ok(trust)
+    }
 }
 
 impl OAuth {
@@ -191,6 +244,7 @@ impl OAuth {
             }
             *to = Duration::from_secs(given);
         }
+        settings.trust = self.trust.iter().map(Trust::settings).collect::<anyhow::Result<_>>()?;
         Ok(settings)
     }
 }
@@ -362,6 +416,32 @@ impl Config {
         Ok(Some(Secret::new(text)))
     }
 
+    /// Gives the settings of the OAuth2 server, checked, for people to read.
+    ///
+    /// # Errors
+    /// When a value is out of its range.
+    pub fn shown_oauth(&self) -> anyhow::Result<serde_json::Value> {
+        let settings = self.oauth.settings()?;
+        let trust = settings.trust.iter().map(|trust| {
+            serde_json::json!({
+                "name": trust.name,
+                "issuer": trust.issuer,
+                "audience": trust.audience,
+                "service": trust.service,
+                "scopes": trust.scopes.map(adit_domain::Capabilities::names),
+                "claims": trust.claims,
+            })
+        });
+        Ok(serde_json::json!({
+            "accessTokenSeconds": settings.access_life.as_secs(),
+            "refreshTokenSeconds": settings.refresh_life.as_secs(),
+            "keySeconds": settings.key_life.as_secs(),
+            "keyLeadSeconds": settings.key_lead.as_secs(),
+            "secretGraceSeconds": settings.secret_grace.as_secs(),
+            "trust": trust.collect::<Vec<_>>(),
+        }))
+    }
+
     /// Gives the database's address: of the environment, else of the file.
     pub fn database_url(&self) -> Option<Secret<String>> {
         let url = std::env::var("ADIT_DATABASE_URL").ok().or_else(|| self.database.url.clone());
@@ -425,4 +505,50 @@ pub fn listen_address(text: &str) -> anyhow::Result<SocketAddr> {
     text.parse().with_context(|| {
         format!("`{text}` is no address to listen on; write it as 127.0.0.1:7800 or [::1]:7800")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oauth(text: &str) -> anyhow::Result<OAuthSettings> {
+        let config: Config = toml::from_str(text)?;
+        config.oauth.settings()
+    }
+
+    #[test]
+    fn a_setting_of_the_oauth2_server_out_of_range_is_refused_by_its_name() {
+        // CMD-42
+        assert_eq!(
+            oauth("[oauth]\naccess_token_seconds = 600").unwrap().access_life.as_secs(),
+            600
+        );
+        for (line, told) in [
+            ("access_token_seconds = 5", "oauth.access_token_seconds is 5; it is 60 to 3600"),
+            ("refresh_token_seconds = 1", "oauth.refresh_token_seconds"),
+            ("key_lead_seconds = 0", "oauth.key_lead_seconds"),
+            ("acess_token_seconds = 600", "acess_token_seconds"),
+        ] {
+            let refused = oauth(&format!("[oauth]\n{line}")).unwrap_err();
+            assert!(format!("{refused:#}").contains(told), "{refused:#}");
+        }
+    }
+
+    #[test]
+    fn whom_to_trust_is_read_and_checked() {
+        // CMD-42
+        let trust = |claims: &str, scopes: &str| {
+            oauth(&format!(
+                "[[oauth.trust]]\nname = \"forge\"\nissuer = \"https://forge.example\"\naudience = \"adit\"\n\
+                 service = \"ci\"\nscopes = [{scopes}]\nclaims = {{ {claims} }}"
+            ))
+        };
+        let read = trust("repository = \"a\", ref = [\"b\", \"c\"]", "\"audit:read\"").unwrap();
+        assert_eq!(read.trust[0].claims["ref"], ["b", "c"]);
+        assert_eq!(read.trust[0].claims["repository"], ["a"]);
+        let refused = trust("", "\"audit:read\"").unwrap_err();
+        assert!(format!("{refused:#}").contains("names no claims"), "{refused:#}");
+        let refused = trust("repository = \"a\"", "\"*\"").unwrap_err();
+        assert!(format!("{refused:#}").contains("there is no scope `*`"), "{refused:#}");
+    }
 }

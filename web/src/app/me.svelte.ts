@@ -47,7 +47,8 @@ class Account {
     live.stop();
     this.me = null;
     if (isDoor(route.path)) return;
-    const back = route.path === "/" || route.path === "/machines" ? "" : `?back=${encodeURIComponent(route.path)}`;
+    const here = route.path + (route.query.size > 0 ? `?${route.query}` : "");
+    const back = here === "/" || here === "/machines" ? "" : `?back=${encodeURIComponent(here)}`;
     route.go(`/sign-in${back}`, { replace: true });
   }
 }

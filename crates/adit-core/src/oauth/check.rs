@@ -93,13 +93,14 @@ impl Gateway {
         let as_of = self.state_of_rights();
         let now = self.clock.now();
         let known = self.oauth.checked.generations().find(hash).cloned();
-        let statement = match known {
-            Some(known) if known.as_of == as_of && now < known.statement.expires_at => {
-                return Ok(caller(&known, address));
-            }
-            Some(known) => known.statement,
-            None => self.read_statement(presented, now).await?,
-        };
+        if let Some(known) = known
+            && known.as_of == as_of
+            && now < known.statement.expires_at
+        {
+            return Ok(caller(&known, address));
+        }
+        // A key may be gone with what changed, so that the signature is checked again too.
+        let statement = self.read_statement(presented, now).await?;
         let row = self.store.find_access_token(statement.id, now).await?;
         let Some(row) = row.filter(|row| row.principal.id == statement.subject) else {
             self.oauth.checked.generations().forget(hash);

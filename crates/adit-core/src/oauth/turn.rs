@@ -13,6 +13,9 @@ use crate::audit::{self, Actor};
 /// How often keys are looked at: other gateways' new ones are known within this time, which is far less than the lead of a key.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// How long what has ended is kept: longer than a session may last that rests on it.
+const KEEP: Duration = Duration::from_secs(2 * 86_400);
+
 /// When a new key is to sign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Turn {
@@ -36,6 +39,14 @@ impl Gateway {
         let rows = self.store.list_signing_keys().await?;
         self.oauth.keys.take(rows);
         Ok(())
+    }
+
+    /// Reads the keys again because another process changed something, and asks again about each token.
+    pub(crate) async fn read_changed_keys(&self) {
+        if let Err(error) = self.load_signing_keys().await {
+            tracing::warn!(%error, "the keys that sign access tokens could not be read again");
+        }
+        self.oauth.checked.change_elsewhere();
     }
 
     /// Makes a new key; the one before it is accepted until its last token has expired.
@@ -134,6 +145,7 @@ impl Gateway {
             self.add_signing_key(Turn::InTime, &me).await?;
         }
         let over = self.oauth.keys.over(now);
+        self.store.forget_oauth(now - KEEP).await?;
         if !over.is_empty() {
             let sentence = "An old key is removed, because every token that it signed has expired";
             self.remove_signing_keys(over, sentence, &me).await?;

@@ -1,7 +1,11 @@
 //! What `adit doctor` asks the gateway.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use adit_core::oauth::settings::OAuthSettings;
+use adit_domain::Capability;
+use adit_domain::policy::{self, Target};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -10,7 +14,7 @@ use utoipa::ToSchema;
 use crate::api;
 use crate::app::App;
 use crate::auth::Authenticated;
-use crate::problem::Fails;
+use crate::problem::{ApiError, Fails};
 
 /// How the gateway is set and how it stands. No secret is in it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,6 +47,52 @@ pub struct Settings {
     sessions_per_user: u32,
     recording: &'static str,
     recording_strict: bool,
+    oauth: OAuth,
+}
+
+/// The settings of the OAuth2 server.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuth {
+    access_token_seconds: u64,
+    refresh_token_seconds: u64,
+    key_seconds: u64,
+    key_lead_seconds: u64,
+    secret_grace_seconds: u64,
+    /// Whose tokens buy tokens of services here; only for those who manage access.
+    trust: Vec<Trust>,
+}
+
+/// An issuer whose tokens buy tokens of a service.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trust {
+    name: String,
+    issuer: String,
+    audience: String,
+    service: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<Vec<String>>,
+    claims: BTreeMap<String, Vec<String>>,
+}
+
+fn oauth(settings: &OAuthSettings, sees_trust: bool) -> OAuth {
+    let trust = settings.trust.iter().filter(|_| sees_trust).map(|trust| Trust {
+        name: trust.name.clone(),
+        issuer: trust.issuer.clone(),
+        audience: trust.audience.clone(),
+        service: trust.service.clone(),
+        scopes: trust.scopes.map(adit_domain::Capabilities::names),
+        claims: trust.claims.clone(),
+    });
+    OAuth {
+        access_token_seconds: settings.access_life.as_secs(),
+        refresh_token_seconds: settings.refresh_life.as_secs(),
+        key_seconds: settings.key_life.as_secs(),
+        key_lead_seconds: settings.key_lead.as_secs(),
+        secret_grace_seconds: settings.secret_grace.as_secs(),
+        trust: trust.collect(),
+    }
 }
 
 /// Says how the gateway is set and how it stands.
@@ -51,13 +101,16 @@ pub struct Settings {
 ))]
 pub async fn status(
     State(app): State<Arc<App>>,
-    Authenticated(_caller): Authenticated,
-) -> Json<Status> {
+    Authenticated(caller): Authenticated,
+) -> Result<Json<Status>, ApiError> {
     let gateway = &app.gateway;
+    let facts = gateway.facts_of(&caller).await?;
+    let tenant = Target::Tenant(caller.principal.tenant);
+    let may = policy::allowed(&facts, tenant, gateway.clock.now());
     let settings = &gateway.settings;
     let needed = u64::from(settings.rate_burst)
         + u64::from(settings.rate_tokens) * 2 * settings.clock_skew.as_secs();
-    Json(Status {
+    Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         now: api::time(gateway.clock.now()),
         gateway: gateway.store.gateway().to_string(),
@@ -74,7 +127,8 @@ pub async fn status(
             sessions_per_user: settings.sessions_per_user,
             recording: settings.recording.as_str(),
             recording_strict: settings.recording_strict,
+            oauth: oauth(&settings.oauth, may.has(Capability::AccessManage)),
         },
         audit_key: hex::encode(gateway.keys.audit_public()),
-    })
+    }))
 }

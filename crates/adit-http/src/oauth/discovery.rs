@@ -9,10 +9,14 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::token::GRANT_TYPES;
 use crate::app::App;
 
 /// How long what is read here may be kept: less than half of the time for which a new key is known before it signs.
 const KEEP: &str = "public, max-age=240";
+
+/// How a client shows its secret.
+const SECRET: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
 /// The public halves of the keys that sign access tokens.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,12 +63,20 @@ pub async fn keys(State(app): State<Arc<App>>) -> impl IntoResponse {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Metadata {
     issuer: String,
+    authorization_endpoint: String,
     token_endpoint: String,
+    device_authorization_endpoint: String,
+    revocation_endpoint: String,
+    introspection_endpoint: String,
     jwks_uri: String,
     scopes_supported: Vec<String>,
     response_types_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
+    code_challenge_methods_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    authorization_response_iss_parameter_supported: bool,
 }
 
 /// Says what this server can do.
@@ -75,13 +87,21 @@ pub async fn metadata(State(app): State<Arc<App>>) -> impl IntoResponse {
     let issuer = app.gateway.settings.issuer();
     let at = |path: &str| format!("{issuer}{path}");
     let metadata = Metadata {
+        authorization_endpoint: at("/auth/authorize"),
         token_endpoint: at("/auth/token"),
+        device_authorization_endpoint: at("/auth/device"),
+        revocation_endpoint: at("/auth/revoke"),
+        introspection_endpoint: at("/auth/introspect"),
         jwks_uri: at("/.well-known/jwks.json"),
         issuer: issuer.to_owned(),
         scopes_supported: adit_domain::Capabilities::all().names(),
-        response_types_supported: vec![],
-        grant_types_supported: vec!["client_credentials"],
-        token_endpoint_auth_methods_supported: vec!["client_secret_basic", "client_secret_post"],
+        response_types_supported: vec!["code"],
+        grant_types_supported: GRANT_TYPES.to_vec(),
+        code_challenge_methods_supported: vec!["S256"],
+        token_endpoint_auth_methods_supported: [&SECRET[..], &["none"]].concat(),
+        revocation_endpoint_auth_methods_supported: [&SECRET[..], &["none"]].concat(),
+        introspection_endpoint_auth_methods_supported: SECRET.to_vec(),
+        authorization_response_iss_parameter_supported: true,
     };
     ([(header::CACHE_CONTROL, KEEP)], Json(metadata))
 }

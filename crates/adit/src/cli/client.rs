@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_domain::Secret;
 use adit_link::dial::Trust;
 use futures_util::StreamExt;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::bearer::{Bearer, CLIENT_ID, Tokens};
 use super::failure::{Failure, Problem};
 use super::options::{Access, GatewayOptions};
 
@@ -39,6 +41,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     trust: Trust,
+    bearer: Arc<Bearer>,
 }
 
 /// A request's query.
@@ -58,23 +61,22 @@ impl Client {
     /// # Errors
     /// The address, token or authority is of no use.
     pub fn of(access: &Access) -> Result<Self, Failure> {
-        Self::build(&access.url, access.ca.as_deref(), bearer(&access.token)?)
+        Self::with(&access.url, access.ca.as_deref(), Bearer::of(access)?)
     }
 
-    /// Makes a client that has yet to sign in.
+    /// Makes a client of a gateway at which nobody is signed in yet.
     ///
     /// # Errors
     /// The address or authority is of no use.
     pub fn without_token(url: &str, ca: Option<&Path>) -> Result<Self, Failure> {
-        Self::build(url, ca, HeaderMap::new())
+        Self::with(url, ca, Bearer::none(url))
     }
 
-    fn build(url: &str, ca: Option<&Path>, headers: HeaderMap) -> Result<Self, Failure> {
+    fn with(url: &str, ca: Option<&Path>, bearer: Bearer) -> Result<Self, Failure> {
         let base = parse_base(url)?;
         let trust = load_trust(ca)?;
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("adit/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
@@ -86,7 +88,7 @@ impl Client {
         }
         let http = builder.build();
         let http = http.map_err(|cause| Failure::unreachable(base.as_str(), &cause))?;
-        Ok(Self { http, base, trust })
+        Ok(Self { http, base, trust, bearer: Arc::new(bearer) })
     }
 
     /// Gives the gateway's address.
@@ -256,10 +258,49 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Response, Failure> {
         let mut request = self.http.request(method, url);
+        if let Some(header) = self.bearer.header(|refresh| self.refresh(refresh)).await? {
+            request = request.header(AUTHORIZATION, header);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }
         request.send().await.map_err(|cause| self.unreachable(&cause))
+    }
+
+    async fn refresh(&self, token: Secret<String>) -> Result<Tokens, Failure> {
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", CLIENT_ID),
+            ("refresh_token", token.expose().as_str()),
+        ];
+        read(self.form("/auth/token", &fields).await?)
+    }
+
+    /// Sends a form to an address outside `/api/v1`, signed with nothing. What an OAuth2 server refuses has its word as the code.
+    ///
+    /// # Errors
+    /// The gateway refused or did not answer.
+    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Result<Value, Failure> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .expect("an http address has a path")
+            .pop_if_empty()
+            .extend(path.split('/').filter(|part| !part.is_empty()));
+        let answer = self.http.post(url).form(fields).send().await;
+        let answer = answer.map_err(|cause| self.unreachable(&cause))?;
+        let status = answer.status();
+        let bytes = gather(answer, MAX_PROBLEM).await?;
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() {
+            return Ok(value);
+        }
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let mut problem: Problem = serde_json::from_value(value.clone()).unwrap_or_default();
+        problem.status = status.as_u16();
+        if problem.code.is_empty() {
+            (problem.code, problem.detail) = (text("error"), text("error_description"));
+        }
+        Err(Failure::Refused(problem))
     }
 
     fn address(&self, path: &[&str], query: Query<'_>) -> Url {
@@ -357,14 +398,6 @@ fn tls(base: &Url, trust: &Trust) -> Result<rustls::ClientConfig, Failure> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn bearer(token: &Secret<String>) -> Result<HeaderMap, Failure> {
-    let text = Secret::new(format!("Bearer {}", token.expose()));
-    let mut value = HeaderValue::from_str(text.expose())
-        .map_err(|_| Failure::Usage("the token has characters that no token has".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
-}
-
 /// Takes an answer that says yes, and reads the problem of any other.
 async fn accepted(answer: Response) -> Result<Response, Failure> {
     let status = answer.status();
@@ -425,6 +458,7 @@ mod tests {
             token: Secret::new("adt_x".to_owned()),
             token_source: super::super::options::Source::Option,
             ca: None,
+            ends_at: None,
         };
         let client = Client::of(&access).unwrap();
         let url = client.address(&["machines", "a/../b?c"], &[("q", "x&y")]);

@@ -41,11 +41,17 @@ pub struct Credentials {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The API token.
+    /// The API token, or the access token of a sign-in.
     pub token: String,
     /// The authority that signed its certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
+    /// When the token ends, in Unix seconds, where it is renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<u64>,
+    /// What it is renewed with, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<String>,
 }
 
 impl Credentials {
@@ -73,6 +79,11 @@ impl Credentials {
     /// Keeps a token for a gateway and makes that gateway the current one.
     pub fn keep(&mut self, url: &str, entry: Entry) {
         self.current = Some(plain(url).to_owned());
+        self.gateways.insert(plain(url).to_owned(), entry);
+    }
+
+    /// Keeps another token for a gateway, which becomes no more current by it.
+    pub fn renew(&mut self, url: &str, entry: Entry) {
         self.gateways.insert(plain(url).to_owned(), entry);
     }
 

@@ -1,5 +1,8 @@
-//! `adit login`: keeps a gateway's address and a token for it.
+//! `adit login`: signs in, and keeps a gateway's address and a token for it.
 
+mod device;
+
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,8 +20,8 @@ use super::{Ended, ask};
 /// How often a code may be wrong before the command gives up; the gateway counts too.
 const CODE_TRIES: u32 = 3;
 
-/// Signs in: with an API token, or as a user with a password and, where there is one, a second factor. Both are read from standard input or
-/// asked for.
+/// Signs in: by a code that is typed into the console, as a user with a password and, where there is one, a second factor, or with an API
+/// token.
 #[derive(Args, Debug)]
 pub struct Login {
     /// The gateway's address
@@ -27,6 +30,9 @@ pub struct Login {
     /// Sign in as this user with a password, for twelve hours
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// Ask for an API token here, and not for a yes in the console
+    #[arg(long)]
+    api_token: bool,
     #[command(flatten)]
     output: OutputOptions,
     #[command(flatten)]
@@ -48,23 +54,34 @@ impl Login {
             Some(path) => Some(std::path::absolute(path).map_err(Failure::file("finding --ca"))?),
             None => None,
         };
-        let (token, token_source) = match (&self.user, self.credential.given_token()?) {
+        let given = match (&self.user, self.credential.given_token()?) {
             (Some(user), _) => {
-                (with_password(&self.address, ca.as_deref(), user).await?, Source::Option)
+                let token = with_password(&self.address, ca.as_deref(), user).await?;
+                Some((token, Source::Option))
             }
-            (None, Some(given)) => given,
-            (None, None) => (ask_token(&self.address)?, Source::Option),
+            (None, Some(given)) => Some(given),
+            (None, None) => self.asked()?.map(|token| (token, Source::Option)),
+        };
+        let (entry, token_source) = match given {
+            Some((token, source)) => {
+                let token = token.expose().clone();
+                (Entry { token, ca, ends_at: None, refresh: None }, source)
+            }
+            None => {
+                let tokens = device::sign_in(&self.address, ca.as_deref()).await?;
+                (tokens.entry(ca), Source::Option)
+            }
         };
         let access = Access {
             url: self.address.clone(),
             url_source: Source::Option,
-            token,
+            token: Secret::new(entry.token.clone()),
             token_source,
-            ca,
+            ca: entry.ca.clone(),
+            ends_at: None,
         };
         let me: Me = Client::of(&access)?.read(&["me"], &[]).await?;
         let mut credentials = Credentials::load()?;
-        let entry = Entry { token: access.token.expose().clone(), ca: access.ca };
         credentials.keep(&self.address, entry);
         let path = credentials.save()?;
         let value = json!({ "url": self.address, "name": me.name, "kind": me.kind,
@@ -77,6 +94,18 @@ impl Login {
         );
         self.output.open().done(&value, &sentence)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Reads the API token that somebody types or pipes in; none where nobody does.
+    fn asked(&self) -> Result<Option<Secret<String>>, Failure> {
+        if std::io::stdin().is_terminal() {
+            return if self.api_token { ask_token(&self.address).map(Some) } else { Ok(None) };
+        }
+        let line = ask::secret("")?;
+        if line.expose().trim().is_empty() && !self.api_token {
+            return Ok(None);
+        }
+        checked(line.expose()).map(Secret::new).map(Some)
     }
 }
 

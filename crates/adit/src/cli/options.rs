@@ -97,6 +97,8 @@ pub struct Access {
     pub token_source: Source,
     /// The authority to trust beside the system's.
     pub ca: Option<PathBuf>,
+    /// When the token ends, in Unix seconds, where it is renewed.
+    pub ends_at: Option<u64>,
 }
 
 impl GatewayOptions {
@@ -124,9 +126,10 @@ impl GatewayOptions {
                 (Secret::new(entry.token.clone()), Source::File)
             }
         };
+        let ends_at = entry.filter(|_| token_source == Source::File).and_then(|e| e.ends_at);
         let ca = self.credential.ca().cloned();
         let ca = ca.or_else(|| entry.and_then(|entry| entry.ca.clone()));
-        Ok(Access { url, url_source, token, token_source, ca })
+        Ok(Access { url, url_source, token, token_source, ca, ends_at })
     }
 }
 

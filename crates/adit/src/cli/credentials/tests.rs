@@ -2,9 +2,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
 
+fn entry(token: &str) -> Entry {
+    Entry { token: token.to_owned(), ca: None, ends_at: None, refresh: None }
+}
+
 fn filled() -> Credentials {
     let mut credentials = Credentials::default();
-    credentials.keep("http://127.0.0.1:7800/", Entry { token: "adt_x".to_owned(), ca: None });
+    credentials.keep("http://127.0.0.1:7800/", entry("adt_x"));
     credentials
 }
 
