@@ -106,7 +106,7 @@ pub async fn status(
     let gateway = &app.gateway;
     let facts = gateway.facts_of(&caller).await?;
     let tenant = Target::Tenant(caller.principal.tenant);
-    let may = policy::allowed(&facts, tenant, gateway.clock.now());
+    let may = policy::allowed(&facts, &tenant, gateway.clock.now());
     let settings = &gateway.settings;
     let needed = u64::from(settings.rate_burst)
         + u64::from(settings.rate_tokens) * 2 * settings.clock_skew.as_secs();
