@@ -139,6 +139,13 @@ test("a device waits for a person who types its code", async () => {
   const tokens = await oauth.processDeviceCodeResponse(server, client, got);
   const me = await fetch(`${adit.url}/api/v1/me`, { headers: { authorization: `Bearer ${tokens.access_token}` } });
   assert.equal((await me.json()).name, "admin");
+  await window.open("/settings");
+  await window.page.getByRole("button", { name: "End the command line" }).click();
+  await picture("programs");
+  await window.page.getByRole("dialog").getByRole("button", { name: "End the command line" }).click();
+  await window.page.getByRole("button", { name: "End the command line" }).waitFor({ state: "detached" });
+  const ended = await fetch(`${adit.url}/api/v1/me`, { headers: { authorization: `Bearer ${tokens.access_token}` } });
+  assert.equal(ended.status, 401);
 });
 
 test("who is signed out signs in first, and comes back to the question", async () => {

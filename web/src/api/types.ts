@@ -13,6 +13,7 @@ export type Token = Schemas["Token"];
 export type Role = Schemas["Role"];
 export type Grant = Schemas["Grant"];
 export type Service = Schemas["Service"];
+export type Authorization = Schemas["Authorization"];
 export type Team = Schemas["Team"];
 export type AccessRequest = Schemas["AccessRequest"];
 export type Change = Schemas["Change"];
