@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use adit_domain::policy::{self, Circumstances, MachineTarget, Target};
 use adit_domain::{
-    Capabilities, Capability, Code, Denial, Facts, Permit, Principal, Timestamp, TokenId,
+    Capabilities, Capability, Code, Denial, Facts, Permit, Principal, PrincipalId, Timestamp,
+    TokenId,
 };
 use adit_store::{Machine, Party, StoreError};
 use serde_json::json;
@@ -35,6 +36,12 @@ impl Caller {
     /// Names the caller in an event.
     pub fn actor(&self) -> Actor {
         Actor { client: self.client.clone(), ..Actor::principal(&self.principal, self.address) }
+    }
+
+    /// Tells whether something is the caller's own, and its credential is good for it: one's own needs no role, but a token with
+    /// scopes reaches it by one of these.
+    pub fn owns(&self, owner: PrincipalId, by: Capabilities) -> bool {
+        owner == self.principal.id && self.limit.is_none_or(|limit| !limit.and(by).is_empty())
     }
 
     /// Checks that the credential opens all that its principal may do: one that does not must not buy another that does.

@@ -72,6 +72,14 @@ pub struct Admission {
     pub input_position: u64,
 }
 
+/// What a token is good for with which one sees one's own sessions.
+pub const OWN: Capabilities = Capabilities::of(&[
+    Capability::SessionList,
+    Capability::TerminalSpawn,
+    Capability::TerminalInput,
+    Capability::TerminalView,
+]);
+
 /// The window of a viewer that does not say how large it is.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
@@ -445,7 +453,7 @@ impl Gateway {
         let unknown = || Refusal::Code(Code::SessionUnknown);
         let found = self.store.tenant(caller.principal.tenant).find_session(id).await?;
         let session = found.filter(|s| s.state != State::Reserved).ok_or_else(unknown)?;
-        if session.principal.id == caller.principal.id {
+        if caller.owns(session.principal.id, OWN) {
             return Ok(session);
         }
         let machine = self.machine_of_session(&session).await?;
@@ -477,7 +485,8 @@ impl Gateway {
     /// [`Refusal`] when the caller may not, or there is no such session. One that is over already is no error.
     pub async fn end_session(&self, caller: &Caller, id: SessionId) -> Result<(), Refusal> {
         let session = self.find_session(caller, id).await?;
-        let own = session.principal.id == caller.principal.id;
+        let ends = Capabilities::of(&[Capability::SessionEnd, Capability::TerminalSpawn]);
+        let own = caller.owns(session.principal.id, ends);
         if !own {
             let machine = self.machine_of_session(&session).await?;
             let wanted = Capabilities::of(&[Capability::SessionEnd]);
@@ -511,8 +520,8 @@ impl Gateway {
     pub async fn screen(&self, caller: &Caller, id: SessionId) -> Result<Screen, Refusal> {
         let session = self.find_session(caller, id).await?;
         let machine = self.machine_of_session(&session).await?;
-        if session.principal.id != caller.principal.id {
-            let wanted = Capabilities::of(&[Capability::TerminalView]);
+        let wanted = Capabilities::of(&[Capability::TerminalView]);
+        if !caller.owns(session.principal.id, wanted) {
             self.permit_machine(caller, wanted, &machine).await?;
         }
         let (reply, answer) = oneshot::channel();

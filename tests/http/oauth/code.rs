@@ -441,3 +441,26 @@ async fn a_removed_user_and_a_removed_client_end_the_tokens_between_them() {
     assert_eq!(status(&gateway, &bob_access).await, 401);
     refused(&app.refresh(&bob_token, &[]).await, 401, "invalid_client");
 }
+
+#[tokio::test]
+async fn a_token_with_scopes_reaches_no_more_of_what_is_its_users_own() {
+    // BRW-13
+    let gateway = TestGateway::start();
+    gateway.machine_online().await;
+    let (app, ann) = (web_app(&gateway).await, gateway.user("ann", "operator", None).await);
+    let viewer = gateway.open(&ann.api, &[]).await;
+    let session = viewer.session();
+    let (access, _) = app.tokens(&ann.api).await;
+    let api = gateway.api(&access);
+    assert_eq!(api.get("/api/v1/machines").await.status, 200);
+    assert_eq!(api.get("/api/v1/sessions").await.ok()["items"], json!([]));
+    let path = format!("/api/v1/sessions/{session}");
+    assert_eq!(api.get(&path).await.status, 404);
+    assert_eq!(api.get(&format!("{path}/screen")).await.status, 404);
+    assert_eq!(api.delete(&path).await.status, 404);
+    assert_eq!(api.get(&format!("/api/v1/users/{}/tokens", ann.id)).await.status, 403);
+    assert_eq!(api.get(&format!("/api/v1/users/{}/authorizations", ann.id)).await.status, 403);
+    let link = json!({"provider": "none"});
+    assert_eq!(api.post("/api/v1/me/identities", link).await.status, 403);
+    assert_eq!(ann.api.get(&path).await.status, 200);
+}

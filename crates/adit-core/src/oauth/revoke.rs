@@ -140,7 +140,7 @@ impl Gateway {
         of: PrincipalId,
         paging: &Paging,
     ) -> Result<(Vec<Family>, Option<Cursor>), Refusal> {
-        if of != caller.principal.id {
+        if !caller.owns(of, Capabilities::NONE) {
             self.permit_tenant(caller, Capability::AccessManage).await?;
         }
         let tenant = self.store.tenant(caller.principal.tenant);
@@ -155,7 +155,7 @@ impl Gateway {
     pub async fn end_authorization(&self, caller: &Caller, id: FamilyId) -> Result<(), Refusal> {
         let tenant = self.store.tenant(caller.principal.tenant);
         let family = tenant.find_family(id).await?.ok_or(Refusal::Code(Code::NotFound))?;
-        if family.principal.id != caller.principal.id {
+        if !caller.owns(family.principal.id, Capabilities::NONE) {
             self.permit_tenant(caller, Capability::AccessManage).await?;
         }
         if self.revoke_family(&family, &caller.actor()).await? {

@@ -114,6 +114,7 @@ pub async fn link_own(
     Body(body): Body<LinkOwn>,
 ) -> Result<Response, ApiError> {
     let address = Some(peer.address.ip());
+    caller.unlimited()?;
     let begun =
         app.gateway.begin_company_sign_in(&body.provider, None, Some(&caller), address).await?;
     let cookie = company::departure_cookie(&begun, peer.tls.is_some());
@@ -130,6 +131,7 @@ pub async fn unlink_own(
     Authenticated(caller): Authenticated,
     Path(identity): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    caller.unlimited()?;
     let id = owned(&app, &caller, caller.principal.id, &identity).await?;
     app.gateway.unlink_identity(&caller, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use adit_core::Caller;
 use adit_core::access::target_of_past;
+use adit_core::session::OWN;
 use adit_domain::session::State as Life;
 use adit_domain::{Capability, Code, Facts, policy};
 use adit_store::{RecordingState, SessionFilter, SessionKind};
@@ -130,7 +131,7 @@ pub async fn list(
     let mut items = Vec::with_capacity(page.items.len());
     for session in &page.items {
         let may = may(&app, &caller, &facts, session).await?;
-        let own = session.principal.id == caller.principal.id;
+        let own = caller.owns(session.principal.id, OWN);
         if own || may.has(Capability::SessionList) {
             items.push(shown(&app, session, own, may));
         }
@@ -234,7 +235,7 @@ pub async fn show(
         app.gateway.find_session(&caller, api::id(&session, Code::SessionUnknown)?).await?;
     let facts = app.gateway.facts_of(&caller).await?;
     let may = may(&app, &caller, &facts, &session).await?;
-    let own = session.principal.id == caller.principal.id;
+    let own = caller.owns(session.principal.id, OWN);
     Ok(Json(shown(&app, &session, own, may)))
 }
 

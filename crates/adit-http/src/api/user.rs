@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_domain::{Capability, Code, PrincipalId, PrincipalKind};
+use adit_domain::{Capabilities, Capability, Code, PrincipalId, PrincipalKind};
 use adit_store::CredentialKind;
 use axum::Json;
 use axum::extract::State;
@@ -184,7 +184,7 @@ pub async fn list_tokens(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<List<Token>>, ApiError> {
     let id: PrincipalId = api::id(&user, Code::NotFound)?;
-    if id != caller.principal.id {
+    if !caller.owns(id, Capabilities::NONE) {
         app.gateway.permit_tenant(&caller, Capability::AccessManage).await?;
         app.gateway.find_user(&caller, id).await?;
     }
@@ -275,7 +275,7 @@ pub async fn revoke_token(
     let id = api::id(&token, Code::NotFound)?;
     let tenant = app.gateway.store.tenant(caller.principal.tenant);
     let found = tenant.find_credential_by_id(id).await?.ok_or(Code::NotFound)?;
-    if found.principal.id != caller.principal.id {
+    if !caller.owns(found.principal.id, Capabilities::NONE) {
         app.gateway.permit_tenant(&caller, Capability::AccessManage).await?;
     }
     app.gateway.revoke_credential(&caller, id).await?;
