@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::problem::ApiError;
 
 pub mod audit;
-pub mod certificate;
 pub mod authorization;
+pub mod certificate;
 pub mod company;
 pub mod enrolment;
 pub mod grant;
