@@ -80,3 +80,15 @@ pub async fn status(gateway: &TestGateway, token: &str) -> u16 {
     let api = gateway.api(token);
     api.send(api.request(Method::GET, "/api/v1/me")).await.status.as_u16()
 }
+
+/// Signs a command line in for a user, and gives what it got.
+pub async fn device_tokens(gateway: &TestGateway, user: &adit_testkit::User) -> Value {
+    let id = ("client_id", "adit-cli");
+    let begun = form(&gateway.admin, "/auth/device", &[id]).await.ok();
+    let answer = json!({"userCode": begun["user_code"], "approve": true});
+    let answered = user.api.post("/api/v1/device-request/answer", answer).await;
+    assert_eq!(answered.status, 204);
+    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+    let code = ("device_code", begun["device_code"].as_str().unwrap());
+    form(&gateway.admin, "/auth/token", &[id, grant, code]).await.ok()
+}

@@ -5,13 +5,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::http::document::{Operation, operations};
+use crate::http::oauth;
 
 /// Operations that everybody may call: they change nothing but the caller's own sign-in.
-const OWN: [&str; 8] = [
+const OWN: [&str; 14] = [
     "POST /api/v1/sign-in",
     "POST /api/v1/sign-out",
     "POST /api/enroll",
     "POST /auth/token",
+    "POST /auth/device",
+    "POST /auth/introspect",
+    "POST /auth/revoke",
+    "POST /api/v1/authorization-request",
+    "POST /api/v1/device-request",
+    "POST /api/v1/device-request/answer",
     "POST /api/v1/access-requests",
     "DELETE /api/v1/access-requests/{request}",
     "POST /api/v1/me/identities",
@@ -40,7 +47,8 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let spawn = json!({"machineId": machine});
     let grant = json!({"principal": "user:bob", "role": "admin"});
     let of_user = |what: &str| format!("/api/v1/users/{user}/{what}");
-    let mut requests = vec![
+    let mut requests = good_oauth_requests(gateway, &other).await;
+    requests.extend([
         ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
         ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
         ("POST /api/terminal/spawn", "/api/terminal/spawn".into(), spawn),
@@ -56,9 +64,27 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
         (RECORDING, format!("/api/v1/recordings/{session}"), Value::Null),
         ("DELETE /api/v1/machines/{machine}", format!("/api/v1/machines/{machine}"), Value::Null),
         ("DELETE /api/v1/users/{user}", format!("/api/v1/users/{user}"), Value::Null),
-    ];
+    ]);
     requests.extend(good_access_requests(gateway, &other).await);
     requests
+}
+
+/// The same for what acts for somebody, and for the keys that sign its tokens.
+async fn good_oauth_requests(
+    gateway: &TestGateway,
+    other: &User,
+) -> Vec<(&'static str, String, Value)> {
+    oauth::device_tokens(gateway, other).await;
+    let acting = format!("/api/v1/users/{}/authorizations", other.id);
+    let acting = gateway.admin.get(&acting).await.ok();
+    let acting = format!("/api/v1/authorizations/{}", acting["items"][0]["id"].as_str().unwrap());
+    let keys = gateway.admin.post("/api/v1/signing-keys", json!({"now": true})).await.ok();
+    let key = format!("/api/v1/signing-keys/{}", keys["items"][0]["id"].as_str().unwrap());
+    vec![
+        ("DELETE /api/v1/authorizations/{authorization}", acting, Value::Null),
+        ("POST /api/v1/signing-keys", "/api/v1/signing-keys".into(), json!({})),
+        ("DELETE /api/v1/signing-keys/{key}", key, Value::Null),
+    ]
 }
 
 /// The same for teams, roles, services, requests for access and tenants.

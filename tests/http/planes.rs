@@ -29,7 +29,13 @@ impl Credentials {
         oauth::grant(gateway, "ci", "admin").await;
         let by_kind = vec![
             ("access token", client.token().await),
-            ("refresh token", refresh_token(gateway, &user).await),
+            (
+                "refresh token",
+                oauth::device_tokens(gateway, &user).await["refresh_token"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            ),
             ("client secret", client.secret),
             ("API token", user.api.token.clone()),
             ("cookie", cookie(gateway, &user.id).await),
@@ -40,18 +46,6 @@ impl Credentials {
         ];
         Self { by_kind }
     }
-}
-
-async fn refresh_token(gateway: &TestGateway, user: &adit_testkit::User) -> String {
-    let id = ("client_id", "adit-cli");
-    let begun = oauth::form(&gateway.admin, "/auth/device", &[id]).await.ok();
-    let answer = json!({"userCode": begun["user_code"], "approve": true});
-    let answered = user.api.post("/api/v1/device-request/answer", answer).await;
-    assert_eq!(answered.status, 204);
-    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
-    let code = ("device_code", begun["device_code"].as_str().unwrap());
-    let tokens = oauth::form(&gateway.admin, "/auth/token", &[id, grant, code]).await.ok();
-    tokens["refresh_token"].as_str().unwrap().to_owned()
 }
 
 async fn sign_in_code(admin: &Api, user: &str) -> String {
