@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod audit;
-mod connect;
+pub mod connect;
 mod exec;
 mod lists;
 mod login;

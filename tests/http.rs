@@ -5,7 +5,7 @@ mod browsers;
 mod document;
 mod oauth;
 mod operations;
-mod planes;
+pub mod planes;
 mod requests;
 mod schemathesis;
 mod sign_in;

@@ -15,4 +15,5 @@ mod proof;
 mod raw;
 mod revocation;
 mod starved;
+mod support;
 mod tickets;

@@ -13,7 +13,7 @@ export default defineConfig({
     target: "es2022",
     assetsInlineLimit: 0,
     license: { fileName: "licences.md" },
-    rolldownOptions: { input: { index: "index.html", docs: "docs/index.html" } },
+    rolldownOptions: { input: { index: "index.html", docs: "docs/index.html", support: "support/index.html" } },
   },
   server: gateway ? { proxy: { "/api": { target: gateway }, "/ws": { target: gateway, ws: true } } } : {},
   // The policy that the built console lives under; `style-src-attr` is for the cells that xterm.js draws without WebGL.

@@ -38,12 +38,18 @@ impl Terminal {
 
     /// Starts a command of whoever has a token.
     pub fn start_as(world: &World, token: &str, arguments: &[&str]) -> Self {
+        Self::start_at(&world.url, token, arguments)
+    }
+
+    /// Starts a command that asks a gateway.
+    pub fn start_at(url: &str, token: &str, arguments: &[&str]) -> Self {
         let (pty, pts) = pty_process::blocking::open().unwrap();
         pty.resize(pty_process::Size::new(ROWS, COLS)).unwrap();
         let command = pty_process::blocking::Command::new(binary())
             .args(arguments)
-            .env("ADIT_URL", &world.url)
+            .env("ADIT_URL", url)
             .env("ADIT_TOKEN", token)
+            .env("SHELL", "/bin/sh")
             .env("TERM", "xterm-256color");
         let child = command.spawn(pts).unwrap();
         let screen = avt::Terminal::new(COLS.into(), ROWS.into()).unwrap();

@@ -91,6 +91,8 @@ async fn the_public_operations_are_these() {
         "GET /health",
         "POST /api/enroll",
         "POST /api/v1/setup",
+        "POST /api/support",
+        "POST /api/support/answers",
         "POST /api/v1/sign-in",
         "POST /api/v1/sign-in/invitation",
         "POST /api/v1/sign-in/passkey",

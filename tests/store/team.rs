@@ -135,5 +135,6 @@ fn target_of(machine: &adit_store::Machine) -> adit_domain::policy::Target {
         label: machine.label.clone(),
         tags: machine.tags.clone(),
         team: machine.team.as_ref().map(|(id, _)| *id),
+        attended: None,
     })
 }

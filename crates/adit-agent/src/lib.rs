@@ -2,6 +2,7 @@
 //!
 //! Read first: [`session::Session`], the task of one session; [`supervise`], the processes that keep its shell.
 
+pub mod attended;
 mod dialled;
 mod identity;
 pub mod keys;

@@ -4,6 +4,7 @@ mod control;
 mod host;
 mod serve;
 
+use crate::attended::{Attended, Happened};
 use crate::identity::Identity;
 use crate::keys::Enrolment;
 use crate::registry::{Outcome, Registry};
@@ -33,6 +34,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub ids: Arc<dyn Ids>,
+    /// What the person at this machine agreed to, if it is here for support: then it serves one session and ends.
+    pub attended: Option<Attended>,
 }
 
 /// Why the agent can't run at all.
@@ -46,7 +49,7 @@ pub enum RunError {
     Spawner(#[source] std::io::Error),
 }
 
-/// Serves this machine until `shutdown`, then ends every shell.
+/// Serves this machine until `shutdown`, or until support is over, then ends every shell.
 ///
 /// # Errors
 /// [`RunError`] before anything is served; afterwards what fails is tried again.
@@ -58,12 +61,15 @@ pub async fn run(
     hide();
     let mut agent = Agent::new(enrolment, options)?;
     let mut backoff = Backoff::new();
-    loop {
+    while !agent.is_over {
         let wait = backoff.delay(agent.shared.random());
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             () = agent.wait(wait) => {}
+        }
+        if agent.is_over {
+            break;
         }
         tokio::select! {
             biased;
@@ -91,6 +97,7 @@ struct Shared {
     identity: Identity,
     spawner: Spawner,
     checker: Arc<Checker>,
+    attended: Option<Attended>,
     ids: Arc<dyn Ids>,
     /// Tells this run of the agent from another.
     instance: Bytes,
@@ -116,6 +123,8 @@ struct Agent {
     outcomes_of_tasks: mpsc::Sender<Outcome>,
     /// Ends that no gateway has heard of yet.
     untold: VecDeque<SessionEnded>,
+    /// Support is over: its session has ended, or the gateway ended it.
+    is_over: bool,
 }
 
 impl Agent {
@@ -125,7 +134,8 @@ impl Agent {
             Some(program) => Spawner::with_program(program),
             None => Spawner::start(),
         };
-        let checker = Arc::new(Checker::new(&enrolment, options.clock));
+        let attended = options.attended;
+        let checker = Arc::new(Checker::new(&enrolment, options.clock, attended.clone()));
         let mut instance = [0; 16];
         options.ids.fill(&mut instance);
         let shared = Shared {
@@ -134,6 +144,7 @@ impl Agent {
             identity,
             spawner: spawner.map_err(RunError::Spawner)?,
             checker,
+            attended,
             ids: options.ids,
             instance: Bytes::copy_from_slice(&instance),
         };
@@ -145,13 +156,14 @@ impl Agent {
             outcomes,
             outcomes_of_tasks,
             untold: VecDeque::new(),
+            is_over: false,
         })
     }
 
     /// Lets time pass without a control connection; sessions may end meanwhile.
     async fn wait(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
-        loop {
+        while !self.is_over {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(until) => return,
@@ -167,9 +179,17 @@ impl Agent {
         match shared.dial_control().await {
             Ok(connection) => {
                 backoff.connected(std::time::Instant::now());
+                self.tell(Happened::Connected);
                 let why = self.serve_control(connection).await;
                 tracing::warn!(error = %why, "control connection is lost");
+                if !self.is_over {
+                    self.tell(Happened::Lost);
+                }
                 backoff.lost(std::time::Instant::now());
+            }
+            Err(DialError::Refused { status: 401 }) if self.shared.attended.is_some() => {
+                self.is_over = true;
+                self.tell(Happened::Over);
             }
             Err(error) => match advice(&error) {
                 Some(advice) => {
@@ -180,9 +200,20 @@ impl Agent {
         }
     }
 
+    /// Tells the person at this machine, if it is here for support.
+    fn tell(&self, happened: Happened) {
+        if let Some(attended) = &self.shared.attended {
+            attended.tell(happened);
+        }
+    }
+
     /// Ends every session and waits until its processes are gone.
     async fn end(mut self) {
-        self.registry.close_all(Code::SessionLostAgent);
+        let code = match self.shared.attended {
+            Some(_) => Code::SupportStopped,
+            None => Code::SessionLostAgent,
+        };
+        self.registry.close_all(code);
         let ended = async {
             loop {
                 tokio::select! {

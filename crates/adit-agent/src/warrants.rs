@@ -1,5 +1,6 @@
 //! Warrants as this machine checks them, trusting nobody but the authority of its enrolment.
 
+use crate::attended::Attended;
 use crate::keys::Enrolment;
 use crate::session::Rights;
 use adit_domain::{Clock, MachineId, SessionId, Timestamp};
@@ -16,6 +17,8 @@ pub(crate) struct Checker {
     authority: [u8; 32],
     session_service: PublicKey,
     clock: Arc<dyn Clock>,
+    /// What the person at this machine agreed to, if it is here for support.
+    attended: Option<Attended>,
     /// How far the gateway's clock is ahead, in milliseconds.
     ahead_ms: AtomicI64,
     /// The highest that any warrant of the authority had.
@@ -23,12 +26,17 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new(enrolment: &Enrolment, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        enrolment: &Enrolment,
+        clock: Arc<dyn Clock>,
+        attended: Option<Attended>,
+    ) -> Self {
         Self {
             machine: enrolment.machine,
             authority: enrolment.authority,
             session_service: enrolment.session_service,
             clock,
+            attended,
             ahead_ms: AtomicI64::new(0),
             epoch: AtomicU64::new(0),
         }
@@ -60,6 +68,9 @@ impl Checker {
             now: self.now(),
         };
         let checked = warrant::check(signed, expected)?;
+        if self.attended.as_ref().is_some_and(|attended| !attended.covers(&checked)) {
+            return Err(Refusal::Consent);
+        }
         self.epoch.fetch_max(checked.warrant.epoch, Ordering::Relaxed);
         Ok(checked)
     }

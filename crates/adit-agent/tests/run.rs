@@ -86,6 +86,7 @@ impl Gateway {
             program: Some(PathBuf::from(env!("CARGO_BIN_EXE_adit-supervise"))),
             clock: Arc::new(FixedClock),
             ids: Arc::new(SystemIds),
+            attended: None,
         };
         let shutdown = CancellationToken::new();
         let stopping = shutdown.clone();

@@ -117,6 +117,7 @@ fn remembered(machine: &Machine) -> MachineTarget {
         label: machine.label.clone(),
         tags: Arc::clone(&machine.tags),
         team: machine.team.as_ref().map(|(id, _)| *id),
+        attended: machine.attended,
     }
 }
 

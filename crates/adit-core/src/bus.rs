@@ -17,6 +17,8 @@ pub enum Change {
     Access,
     /// Requests for access.
     Requests,
+    /// Support codes, and what became of them.
+    Support,
 }
 
 impl Change {
@@ -29,6 +31,7 @@ impl Change {
             Self::Audit => "audit",
             Self::Access => "access",
             Self::Requests => "requests",
+            Self::Support => "support",
         }
     }
 }

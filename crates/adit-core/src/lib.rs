@@ -27,6 +27,7 @@ pub mod company;
 pub mod enrolment;
 pub mod failpoint;
 pub mod grant;
+pub mod guesses;
 pub mod hub;
 pub mod keys;
 pub mod machine;
@@ -43,6 +44,7 @@ pub mod service;
 pub mod session;
 pub mod settings;
 pub mod sign_in;
+pub mod support;
 pub mod tasks;
 pub mod team;
 pub mod tenant;
@@ -57,6 +59,7 @@ pub use settings::Settings;
 use admission::Admissions;
 use bus::Bus;
 use company::Company;
+use guesses::Guesses;
 use hub::Hub;
 use keys::Keys;
 use oauth::OAuth;
@@ -66,6 +69,7 @@ use session::recorder::Recorder;
 use session::registry::Registry;
 use session::viewer::WriterKey;
 use sign_in::SignIns;
+use support::CodeKey;
 use tasks::Tasks;
 
 /// A machine's WebSocket, whichever listener it came through.
@@ -113,6 +117,9 @@ pub struct Gateway {
     pub company: Company,
     pub(crate) writer_key: WriterKey,
     pub(crate) sign_ins: SignIns,
+    pub(crate) support_key: CodeKey,
+    /// Attempts at support codes.
+    pub(crate) guesses: Guesses,
     pub(crate) me: Weak<Gateway>,
     /// Recordings that were finished since the last checkpoint.
     pub(crate) finished: Mutex<BTreeMap<SessionId, Digest>>,
@@ -186,6 +193,8 @@ impl Gateway {
         let company = Company::new(&settings.providers, &settings.url, &sealing)
             .map_err(StartError::Company)?;
         let sign_ins = SignIns::new(&settings, &keys, &*ids)?;
+        let support_key =
+            CodeKey::new(&derive(keys.session_secret.expose(), b"adit support codes v1"));
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
         let gateway = Arc::new_cyclic(|me| Self {
@@ -210,6 +219,8 @@ impl Gateway {
             company,
             writer_key,
             sign_ins,
+            support_key,
+            guesses: Guesses::new(std::time::Instant::now()),
             me: Weak::clone(me),
             finished: Mutex::default(),
             anchored: Mutex::default(),
@@ -238,6 +249,8 @@ impl Gateway {
         self.tasks.spawn(async move { following.follow_issuers().await });
         let clearing = Arc::clone(self);
         self.tasks.spawn(async move { clearing.clear_tickets().await });
+        let ending = Arc::clone(self);
+        self.tasks.spawn(async move { ending.watch_support().await });
     }
 
     /// Gives the epoch: warrants and credentials of an older one are void.

@@ -49,6 +49,31 @@ impl Gateway {
         presented: &str,
         address: Option<IpAddr>,
     ) -> Result<Admission, Refusal> {
+        let MachineKey { id, used_at, machine } = self.find_key(presented, address).await?;
+        // P10: a machine that is here for support has no connection before its person agreed.
+        if machine.attended.is_some_and(|attended| attended.consent.is_none()) {
+            return Err(Code::AuthRequired.into());
+        }
+        if used_at.is_none() {
+            self.note_first_use(&machine, id, address).await?;
+        }
+        Ok(Admission { machine, credential: Credential::Key(id), renewal_only: false })
+    }
+
+    /// Finds the machine of a key, whether or not its person has agreed to anything yet.
+    pub(crate) async fn find_machine_by_key(
+        &self,
+        presented: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Machine, Refusal> {
+        self.find_key(presented, address).await.map(|key| key.machine)
+    }
+
+    async fn find_key(
+        &self,
+        presented: &str,
+        address: Option<IpAddr>,
+    ) -> Result<MachineKey, Refusal> {
         let hash = match token::read(Plane::Machine, presented) {
             Ok(hash) => hash,
             Err(code) => {
@@ -57,11 +82,7 @@ impl Gateway {
             }
         };
         let found = self.store.find_machine_key(SecretHash(hash.0)).await?;
-        let MachineKey { id, used_at, machine } = found.ok_or(Refusal::Code(Code::AuthRequired))?;
-        if used_at.is_none() {
-            self.note_first_use(&machine, id, address).await?;
-        }
-        Ok(Admission { machine, credential: Credential::Key(id), renewal_only: false })
+        found.ok_or(Refusal::Code(Code::AuthRequired))
     }
 
     /// Finds the machine that a client certificate admits.

@@ -54,6 +54,7 @@ fn decide(criterion: &mut Criterion) {
             label: "web-1".parse().expect("a label"),
             tags: Arc::default(),
             team: None,
+            attended: None,
         });
         let wanted = Capabilities::of(&[Capability::TerminalSpawn, Capability::TerminalInput]);
         group.bench_with_input(BenchmarkId::from_parameter(grants), &facts, |bencher, facts| {

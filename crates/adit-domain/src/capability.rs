@@ -55,6 +55,8 @@ capabilities! {
     AccessApprove = "access:approve";
     /// Adds and removes tenants; it counts for people of the first tenant only.
     TenantManage = "tenant:manage";
+    /// Makes support codes, and helps whoever agrees to it.
+    SupportOffer = "support:offer";
 }
 
 impl Capability {

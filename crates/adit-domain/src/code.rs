@@ -195,6 +195,20 @@ codes! {
     ClockSkew = "clock.skew", 400, 1008, "The clocks differ by more than the tolerance. Set the time, then try again.";
     /// A second agent with the same key.
     AgentDuplicate = "agent.duplicate", 409, 1008, "Another agent is connected with this machine's key.";
+    /// Nobody at the machine agreed to this, or not for this caller.
+    AccessConsent = "access.consent", 403, 1008, "The person at this machine has not agreed to this.";
+    /// A support code that was used, has expired, was revoked or never was.
+    SupportCodeRefused = "support.code_refused", 401, 1008, "This support code is used, expired or wrong. Ask for a new one.";
+    /// The person said no.
+    SupportDeclined = "support.declined", 403, 1008, "The person at the machine said no.";
+    /// Nobody answered in time.
+    SupportSilence = "support.no_answer", 408, 1008, "Nobody at the machine answered in time, which is a no.";
+    /// The person ended it.
+    SupportStopped = "support.stopped", 410, 1008, "The person at the machine ended the support.";
+    /// The technician ended it, or took the code back.
+    SupportWithdrawn = "support.withdrawn", 410, 1008, "The technician ended the support.";
+    /// Its longest length.
+    SupportExpired = "support.expired", 410, 1008, "The support reached its longest length.";
 }
 
 /// A text that is no code.

@@ -16,6 +16,7 @@ pub mod scope;
 pub mod secret;
 pub mod service;
 pub mod session;
+pub mod support;
 pub mod ticket;
 pub mod time;
 
@@ -32,4 +33,5 @@ pub use policy::{Denial, Facts, Permit, authorize};
 pub use principal::{Principal, PrincipalKind, PrincipalName};
 pub use secret::{Payload, Secret};
 pub use session::{EndReason, RecordingMode};
+pub use support::SupportCode;
 pub use time::{Clock, Timestamp};

@@ -13,10 +13,12 @@ use crate::{
     Timestamp,
 };
 
+pub mod attended;
 pub mod condition;
 pub mod explain;
 pub mod selection;
 
+pub use attended::{Attended, Consent};
 pub use condition::{Conditions, Unmet};
 pub use explain::explain;
 pub use selection::{Matcher, Selection};
@@ -92,6 +94,8 @@ pub struct MachineTarget {
     pub tags: Arc<BTreeMap<String, String>>,
     /// The team that it belongs to.
     pub team: Option<TeamId>,
+    /// Whose support it is here for, if it is here for support.
+    pub attended: Option<Attended>,
 }
 
 /// The right to do something, now. Only [`authorize`] makes one.
@@ -152,6 +156,9 @@ pub enum Denial {
     /// The principal may, but not with this credential.
     #[error("this credential is not good for {}", .0.as_str())]
     ScopeMissing(Capability),
+    /// The person at the machine has not agreed to this.
+    #[error("the person at this machine has not agreed to this")]
+    NoConsent,
     /// No grant covers the target at all.
     #[error("no grant covers this target")]
     NoGrant,
@@ -173,6 +180,7 @@ impl Denial {
             Self::PrincipalInactive => Code::PrincipalInactive,
             Self::OtherTenant => Code::TargetUnknown,
             Self::TargetInactive => Code::TargetInactive,
+            Self::NoConsent => Code::AccessConsent,
             Self::NoGrant => Code::AccessNoGrant,
             Self::GrantExpired => Code::AccessGrantExpired,
             Self::ScopeMissing(_) => Code::AccessScopeMissing,
@@ -193,6 +201,9 @@ pub fn authorize(
     now: Timestamp,
 ) -> Result<Permit, Denial> {
     stands(facts, target)?;
+    if let Some(decided) = attended::authorize(facts, wanted, target, now) {
+        return decided;
+    }
     reaches(&facts.circumstances, wanted)?;
     let mut giving: Vec<&GrantFacts> = Vec::new();
     let mut seen = Seen::default();

@@ -48,6 +48,7 @@ impl BuiltInRole {
                 C::SessionEnd,
                 C::RecordingView,
                 C::MachineView,
+                C::SupportOffer,
             ]),
             Self::Viewer => Capabilities::of(&[
                 C::TerminalView,

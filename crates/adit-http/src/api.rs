@@ -30,6 +30,7 @@ pub mod sign_ins;
 pub mod signing_key;
 pub mod status;
 pub mod stream;
+pub mod support;
 pub mod team;
 pub mod tenant;
 pub mod terminal;

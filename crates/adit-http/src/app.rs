@@ -130,6 +130,10 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::audit::list))
         .routes(routes!(api::audit::verify))
         .routes(routes!(api::audit::export))
+        .routes(routes!(api::support::list, api::support::issue))
+        .routes(routes!(api::support::show, api::support::end))
+        .routes(routes!(api::support::come))
+        .routes(routes!(api::support::answer))
         .routes(routes!(api::stream::stream))
         .routes(routes!(api::status::status))
         .merge(sign_in_routes())
@@ -271,6 +275,7 @@ pub fn router(app: Arc<App>) -> Router {
             post(company::logout).layer(RequestBodyLimitLayer::new(MAX_LOGOUT)),
         )
         .route("/", get(|| async { Redirect::to("/ui/") }))
+        .route("/support", get(console::support))
         .route("/docs", get(|| async { Redirect::to("/docs/") }))
         .route("/docs/", get(console::docs))
         .route("/docs/{*path}", get(console::docs_file))

@@ -36,6 +36,11 @@ pub async fn docs_file(Path(path): Path<String>) -> Response {
         .unwrap_or_else(|| ApiError::from(adit_domain::Code::NotFound).into_response())
 }
 
+/// The page for whoever is helped; it needs no sign-in and asks the gateway nothing.
+pub async fn support() -> Response {
+    give("support/index.html").unwrap_or_else(not_built)
+}
+
 /// The OpenAPI document.
 pub async fn openapi_document() -> Response {
     axum::Json(crate::app::openapi()).into_response()

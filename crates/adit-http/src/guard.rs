@@ -158,7 +158,8 @@ const DATA_CSP: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
 // BRW-38
 fn harden(headers: &mut HeaderMap, path: &str, tls: bool) {
-    let page = path.starts_with("/ui") || path.starts_with("/docs") || path == "/";
+    let page =
+        path.starts_with("/ui") || path.starts_with("/docs") || matches!(path, "/" | "/support");
     let csp = if page { CONSOLE_CSP } else { DATA_CSP };
     let mut set = |name: &'static str, value: &'static str| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

@@ -296,6 +296,14 @@ async fn replaced(tx: &mut Tx, spent: &Spent) -> Result<Option<MachineId>, Store
     row.map(|mut row| row.uuid().map(MachineId)).transpose()
 }
 
+/// Enters a machine that came without a token, under its own label or that with a number.
+pub(crate) async fn let_in(tx: &mut Tx, new: NewMachine) -> Result<(), StoreError> {
+    let label = first_free(tx, |number| new.label.numbered(number), new.at).await?;
+    machine::insert(tx, &new, label.as_str(), "{}").await?;
+    machine::insert_key(tx, new.id, new.key, new.at).await?;
+    tx.change_access().await
+}
+
 async fn choose_label(
     tx: &mut Tx,
     spent: &Spent,

@@ -36,6 +36,7 @@ mod sign_in;
 mod sql;
 mod sqlite;
 mod store;
+mod support;
 mod team;
 mod tenant;
 mod ticket;
@@ -79,6 +80,7 @@ pub use session::{
 };
 pub use sign_in::{NewStep, Proof, SignedIn, Step, StepKind};
 pub use store::{Meter, NoMeter, Store, StoreConfig, StoreOptions, TenantStore};
+pub use support::{Agreed, NewSupportCode, Support};
 pub use team::{LOCAL as LOCAL_MEMBER, Member, Team};
 pub use tenant::{Tenant, TenantAdmin};
 pub use ticket::Forgotten;

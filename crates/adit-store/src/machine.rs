@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_domain::{MachineId, MachineLabel, TeamId, TenantId, Timestamp, TokenId};
+use adit_domain::policy::{Attended, Consent};
+use adit_domain::{MachineId, MachineLabel, PrincipalId, TeamId, TenantId, Timestamp, TokenId};
 use uuid::Uuid;
 
 use crate::certificate::revoke_of_machine;
@@ -54,6 +55,8 @@ pub struct Machine {
     pub last_seen_at: Option<Timestamp>,
     /// When it was removed.
     pub removed_at: Option<Timestamp>,
+    /// Whose support it is here for, and what its person agreed to.
+    pub attended: Option<Attended>,
 }
 
 /// A machine that comes in.
@@ -92,7 +95,7 @@ macro_rules! machine {
             $before,
             "m.id, m.tenant_id, m.label, m.hostname, m.os, m.arch, m.version, m.cores, m.memory_bytes, m.tags, m.team_id, \
              (SELECT t.name FROM teams t WHERE t.tenant_id = m.tenant_id AND t.id = m.team_id), \
-             m.link_key, m.instance, m.created_at, m.last_seen_at, m.deleted_at FROM ",
+             m.link_key, m.instance, m.created_at, m.last_seen_at, m.deleted_at, m.support_for, m.consent, m.consent_until FROM ",
             $from_where
         )
     };
@@ -219,19 +222,24 @@ impl TenantStore {
     where
         E: FnOnce(&Option<Machine>) -> Vec<NewEvent> + Send + 'static,
     {
-        let sql = "UPDATE machines SET deleted_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                if tx.run(sql, args![id, at]).await? == 0 {
-                    return Ok(None);
-                }
-                close_doors(tx, id, at).await?;
-                tx.change_access().await?;
-                find(tx, id).await
+                if remove(tx, id, at).await? { find(tx, id).await } else { Ok(None) }
             })
         })
         .await
     }
+}
+
+/// Removes a machine with what it shows and the tickets for it. Tells whether it was there.
+pub(crate) async fn remove(tx: &mut Tx, id: MachineId, at: Timestamp) -> Result<bool, StoreError> {
+    let sql = "UPDATE machines SET deleted_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    if tx.run(sql, args![id, at]).await? == 0 {
+        return Ok(false);
+    }
+    close_doors(tx, id, at).await?;
+    tx.change_access().await?;
+    Ok(true)
 }
 
 /// Adds a machine.
@@ -340,5 +348,14 @@ pub(crate) fn read(row: &mut Row) -> Result<Machine, StoreError> {
         added_at: row.time()?,
         last_seen_at: row.maybe_time()?,
         removed_at: row.maybe_time()?,
+        attended: read_attended(row)?,
     })
+}
+
+fn read_attended(row: &mut Row) -> Result<Option<Attended>, StoreError> {
+    let technician = row.maybe_uuid()?.map(PrincipalId);
+    let allows = row.maybe_capabilities()?;
+    let until = row.maybe_time()?;
+    let consent = allows.zip(until).map(|(allows, until)| Consent { allows, until });
+    Ok(technician.map(|technician| Attended { technician, consent }))
 }

@@ -71,6 +71,7 @@ pub(crate) enum List {
     Requests = b'q' as isize,
     Certificates = b'x' as isize,
     EnrolmentTokens = b'n' as isize,
+    Support = b'h' as isize,
 }
 
 /// What a cursor holds: the sort key of the last item shown.

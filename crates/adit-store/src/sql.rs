@@ -233,6 +233,10 @@ impl Row {
         bytes.map(|b| b.try_into().map_err(|_| StoreError::Corrupt("hash"))).transpose()
     }
 
+    pub(crate) fn maybe_capabilities(&mut self) -> Result<Option<Capabilities>, StoreError> {
+        self.maybe_text()?.map(|text| read_capabilities(&text)).transpose()
+    }
+
     pub(crate) fn capabilities(&mut self) -> Result<Capabilities, StoreError> {
         read_capabilities(&self.text()?)
     }

@@ -42,6 +42,10 @@ impl Canary {
         for code in answer["recoveryCodes"].as_array().into_iter().flatten() {
             self.remember(code.as_str().unwrap_or_default());
         }
+        if let Some(code) = answer["supportCode"].as_str() {
+            self.remember(code);
+            self.remember(&code.replace('-', ""));
+        }
         if let Some((_, code)) = answer["url"].as_str().and_then(|url| url.split_once("#code=")) {
             self.remember(code);
         }

@@ -64,6 +64,9 @@ pub enum Refusal {
     /// From before a backup was restored.
     #[error("the warrant is of an older epoch")]
     Epoch,
+    /// For more than the person at the machine agreed to; only the machine knows.
+    #[error("the person at this machine did not agree to what the warrant allows")]
+    Consent,
 }
 
 /// Checks a warrant as the machine does, trusting nothing but the authority's key.

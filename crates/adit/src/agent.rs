@@ -1,10 +1,14 @@
 //! `adit agent`: a machine joins a gateway, and serves it.
 
+mod answer;
+mod support;
+
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_agent::attended::Attended;
 use adit_agent::keys::{Admission, Enrolment};
 use adit_agent::run;
 use adit_core::random::{SystemClock, SystemIds};
@@ -36,6 +40,8 @@ enum Command {
     Run(Run),
     /// Say which gateway this machine joined, and whether it can be reached
     Status(Status),
+    /// Get help: let a technician who gave you a code use a terminal here, once, after you said yes
+    Support(support::Support),
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,6 +121,7 @@ impl Agent {
             Command::Join(join) => alone()?.block_on(join.run()),
             Command::Run(run) => run.run(),
             Command::Status(status) => alone()?.block_on(status.run()),
+            Command::Support(support) => support.run(),
         }
     }
 }
@@ -373,12 +380,7 @@ impl Run {
         }
         let runtime = parent::runtime()?;
         let shutdown = CancellationToken::new();
-        let options = run::Options {
-            dir: Some(dir),
-            program: None,
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(SystemIds),
-        };
+        let options = own_options(None);
         runtime.block_on(async {
             let asked = shutdown.clone();
             let with_parent = self.with_parent;
@@ -393,6 +395,11 @@ impl Run {
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(())
     }
+}
+
+/// Gives what the agent takes from this process.
+fn own_options(attended: Option<Attended>) -> run::Options {
+    run::Options { program: None, clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), attended }
 }
 
 #[derive(Serialize)]

@@ -9,6 +9,7 @@ mod audit;
 mod bearer;
 mod cert;
 mod client;
+mod code;
 mod completions;
 mod config;
 mod connect;
@@ -78,6 +79,8 @@ pub enum Command {
     Key(key::Key),
     /// Make, list and revoke API tokens
     Token(token::Token),
+    /// Make, list and revoke support codes
+    Code(code::SupportCode),
     /// Give roles to people and machines, list them, and take them away
     Grant(grant::Grant),
     /// List the roles and what they allow, make and change roles of your own
@@ -125,6 +128,7 @@ impl Command {
             Self::Service(command) => command.run().await,
             Self::Key(command) => command.run().await,
             Self::Token(command) => command.run().await,
+            Self::Code(command) => command.run().await,
             Self::Grant(command) => command.run().await,
             Self::Role(command) => command.run().await,
             Self::Team(command) => command.run().await,

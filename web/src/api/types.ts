@@ -23,3 +23,5 @@ export type SignInFactors = Schemas["SignInFactors"];
 export type NewAuthenticator = Schemas["NewAuthenticator"];
 export type Passkey = Schemas["Passkey"];
 export type SignedIn = Schemas["SignedIn"];
+export type Support = Schemas["Support"];
+export type IssuedSupportCode = Schemas["IssuedSupportCode"];

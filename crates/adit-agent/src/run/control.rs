@@ -1,6 +1,7 @@
 //! The control connection: who we are, what to open, what to close.
 
 use super::{Agent, host};
+use crate::attended::Happened;
 use crate::identity::IdentityError;
 use crate::registry::{COMMANDS, Entry, Outcome};
 use crate::run::serve::{Task, refusal_of};
@@ -29,6 +30,8 @@ pub(super) enum Lost {
     Link(#[from] LinkError),
     #[error("the gateway sent what is no message")]
     Damaged,
+    #[error("the support is over")]
+    Over,
 }
 
 /// What comes after a message was obeyed.
@@ -69,6 +72,10 @@ impl Agent {
                         send(connection, message)?;
                     }
                     self.tell_ends(connection)?;
+                    if self.is_over {
+                        connection.flush().await?;
+                        return Err(Lost::Over);
+                    }
                 }
                 Some(ended) = self.tasks.join_next() => super::note_panic(ended),
                 _ = heartbeat.tick() => send(connection, Up::Heartbeat(self.heartbeat()))?,
@@ -248,6 +255,7 @@ impl Agent {
             outcomes: self.outcomes_of_tasks.clone(),
         };
         self.tasks.spawn(adit_link::lanes::changing(task.run(spawn)));
+        self.tell(Happened::Opened);
         None
     }
 
@@ -256,10 +264,12 @@ impl Agent {
         match outcome {
             Outcome::Refused { id, code, sentence } => {
                 self.registry.leave(id);
+                self.finish(Some(code));
                 Some(Up::OpenRefused(refusal_of(id, code, sentence)))
             }
             Outcome::Ended { id, ended } => {
                 self.registry.leave(id);
+                self.finish(ended.code);
                 if !ended.delivered {
                     let exited =
                         Some(exited_message(ended.exit, ended.code, ended.output_position));
@@ -273,6 +283,14 @@ impl Agent {
                 }
                 None
             }
+        }
+    }
+
+    /// Ends support with its session: one consent is good for one.
+    fn finish(&mut self, code: Option<Code>) {
+        if self.shared.attended.is_some() {
+            self.is_over = true;
+            self.tell(Happened::Ended(code));
         }
     }
 

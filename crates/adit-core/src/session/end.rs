@@ -69,6 +69,7 @@ impl Gateway {
         if let Err(error) = tenant.end_session(session.id, reason.clone(), now, bytes, tell).await {
             error!(session.id = %session.id, %error, "the end of a session could not be written; it is when the gateway starts again");
         }
+        self.end_support_after(session, reason).await;
         self.bus.tell(Change::Sessions);
         self.bus.tell(Change::Audit);
     }

@@ -72,7 +72,9 @@ impl Gateway {
         match policy::authorize(&facts, wanted, &target_of(&machine), now) {
             Ok(_) => None,
             Err(policy::Denial::PrincipalInactive) => Some(Code::PrincipalInactive),
-            Err(policy::Denial::TargetInactive) => Some(Code::TargetInactive),
+            Err(policy::Denial::TargetInactive) => {
+                Some(self.why_support_ended(&machine).await.unwrap_or(Code::TargetInactive))
+            }
             Err(_) => Some(Code::AccessRevoked),
         }
     }

@@ -3,7 +3,7 @@
 //! It looks at one grant at a time and puts the verdict together from what it found, so it is no copy of [`super::authorize`]; that
 //! both say the same about any policy is a property (`policy/explain/tests.rs`).
 
-use super::{Denial, Facts, GrantFacts, Target, Unmet};
+use super::{Denial, Facts, GrantFacts, Target, Unmet, attended};
 use crate::{Capabilities, GrantId, Timestamp};
 
 /// An answer with its reasons.
@@ -68,7 +68,7 @@ pub fn explain(
         facts.grants.iter().map(|grant| (effect(grant), grant)).collect();
     lines.sort_by_key(|(effect, grant)| (*effect, grant.id));
     let verdict = before_grants(facts, wanted, target)
-        .map_or_else(|| of_lines(&lines, facts, wanted, target, now), Err);
+        .map_or_else(|| of_target(&lines, facts, wanted, target, now), Err);
     let line = |(effect, grant): (Effect, &GrantFacts)| Line {
         grant: grant.id,
         role: grant.role.clone(),
@@ -111,6 +111,20 @@ fn before_grants(facts: &Facts, wanted: Capabilities, target: &Target) -> Option
         Some(Denial::TargetInactive)
     } else {
         beyond.map(Denial::ScopeMissing)
+    }
+}
+
+/// What is decided once nothing before the grants stands against it: on a machine with a person, by the person's word.
+fn of_target(
+    lines: &[(Effect, &GrantFacts)],
+    facts: &Facts,
+    wanted: Capabilities,
+    target: &Target,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    match attended::authorize(facts, wanted, target, now) {
+        Some(decided) => decided.map(drop),
+        None => of_lines(lines, facts, wanted, target, now),
     }
 }
 

@@ -23,6 +23,7 @@ fn plain(id: MachineId) -> MachineTarget {
         label: format!("m-{}", id.0.as_u128()).parse().unwrap(),
         tags: Arc::default(),
         team: None,
+        attended: None,
     }
 }
 

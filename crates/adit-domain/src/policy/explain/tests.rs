@@ -120,6 +120,7 @@ fn target() -> impl Strategy<Value = Target> {
             label: format!("m-{id}").parse().expect("a label"),
             tags: Arc::new(tags.into_iter().collect::<BTreeMap<_, _>>()),
             team,
+            attended: None,
         })
     });
     prop_oneof![8 => machine, 2 => tenant().prop_map(Target::Tenant), 1 => Just(Target::Gateway)]
