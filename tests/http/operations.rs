@@ -8,10 +8,12 @@ use crate::http::document::{Operation, operations};
 use crate::http::oauth;
 
 /// Operations that everybody may call: they change nothing but the caller's own sign-in.
-const OWN: [&str; 14] = [
+const OWN: [&str; 16] = [
     "POST /api/v1/sign-in",
     "POST /api/v1/sign-out",
     "POST /api/enroll",
+    "POST /api/support",
+    "POST /api/support/answers",
     "POST /auth/token",
     "POST /auth/device",
     "POST /auth/introspect",
@@ -110,6 +112,8 @@ async fn good_access_requests(
     let decision = format!("/api/v1/access-requests/{}/decision", asked["id"].as_str().unwrap());
     let tenant = admin.post("/api/v1/tenants", json!({"name": "acme", "admin": "eve"})).await.ok();
     let tenant = format!("/api/v1/tenants/{}", tenant["tenant"]["id"].as_str().unwrap());
+    let code = other.api.post("/api/v1/support-codes", json!({})).await.ok();
+    let code = format!("/api/v1/support-codes/{}", code["support"]["id"].as_str().unwrap());
     let tagged = json!({"tags": {"env": "test"}});
     let ending = json!({"removeGrant": other.grant});
     vec![
@@ -138,6 +142,8 @@ async fn good_access_requests(
         ("POST /api/v1/services/{service}/secrets", format!("{service}/secrets"), json!({})),
         ("DELETE /api/v1/services/{service}", service, Value::Null),
         ("POST /api/v1/access-requests/{request}/decision", decision, json!({"decision": "deny"})),
+        ("POST /api/v1/support-codes", "/api/v1/support-codes".into(), json!({})),
+        ("DELETE /api/v1/support-codes/{id}", code, Value::Null),
         ("POST /api/v1/what-ends", "/api/v1/what-ends".into(), ending),
         ("PATCH /api/v1/machines/{machine}", format!("/api/v1/machines/{machine}"), tagged),
     ]
@@ -286,6 +292,7 @@ async fn one_tenant_finds_nothing_of_another_on_any_route() {
         "services",
         "recordings",
         "access-requests",
+        "support-codes",
     ] {
         let items = ask(Method::GET, &format!("/api/v1/{list}"), Value::Null).await.ok();
         let shown = items["items"].to_string();

@@ -40,9 +40,6 @@ pub struct ApiError {
     retry_after: Option<Duration>,
 }
 
-/// When to try again, where nothing says it better.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-
 impl ApiError {
     /// An error with more to say than its code's sentence.
     pub fn said(code: Code, detail: impl Into<String>) -> Self {

@@ -380,7 +380,7 @@ impl Run {
         }
         let runtime = parent::runtime()?;
         let shutdown = CancellationToken::new();
-        let options = own_options(None);
+        let options = own_options(Some(dir), None);
         runtime.block_on(async {
             let asked = shutdown.clone();
             let with_parent = self.with_parent;
@@ -398,8 +398,14 @@ impl Run {
 }
 
 /// Gives what the agent takes from this process.
-fn own_options(attended: Option<Attended>) -> run::Options {
-    run::Options { program: None, clock: Arc::new(SystemClock), ids: Arc::new(SystemIds), attended }
+fn own_options(dir: Option<PathBuf>, attended: Option<Attended>) -> run::Options {
+    run::Options {
+        dir,
+        program: None,
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(SystemIds),
+        attended,
+    }
 }
 
 #[derive(Serialize)]

@@ -253,7 +253,7 @@ impl Agent {
         let stop = CancellationToken::new();
         let mut over =
             std::pin::pin!(tokio::time::sleep(attended.consent.until.since(SystemClock.now())));
-        let agent = run::run(enrolment, own_options(Some(attended)), stop.clone());
+        let agent = run::run(enrolment, own_options(None, Some(attended)), stop.clone());
         let mut agent = std::pin::pin!(agent);
         let mut asked = std::pin::pin!(parent::stop_asked(false));
         let mut told = Told::Nothing;

@@ -28,9 +28,6 @@ pub struct SupportCode {
 enum Action {
     /// Make a code to read out to somebody who needs help; it is shown this once
     Add {
-        /// Ask to see only, not to type
-        #[arg(long)]
-        view: bool,
         /// How long the help may last, such as 30m [default: 1h]
         #[arg(long, value_parser = when::parse_length, value_name = "LENGTH")]
         length: Option<u64>,
@@ -76,7 +73,7 @@ impl SupportCode {
         let client = Client::open(&self.client.gateway)?;
         let output = self.client.output.open();
         match self.action {
-            Action::Add { view, length } => add(&client, output, view, length).await,
+            Action::Add { length } => add(&client, output, length).await,
             Action::Ls => list(&client, output).await,
             Action::Revoke { id } => {
                 client.remove(&["support-codes", &id]).await?;
@@ -87,8 +84,8 @@ impl SupportCode {
     }
 }
 
-async fn add(client: &Client, output: Output, view: bool, length: Option<u64>) -> Ended {
-    let mut body = json!({ "access": if view { "view" } else { "control" } });
+async fn add(client: &Client, output: Output, length: Option<u64>) -> Ended {
+    let mut body = json!({});
     if let Some(seconds) = length {
         body["lengthSeconds"] = Value::from(seconds);
     }
