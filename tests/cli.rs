@@ -9,4 +9,5 @@ mod lists;
 mod login;
 mod person;
 mod recording;
+mod sign_in;
 mod world;

@@ -14,6 +14,7 @@ mod policy;
 mod proof;
 mod raw;
 mod revocation;
+mod sign_in;
 mod starved;
 mod support;
 mod tickets;

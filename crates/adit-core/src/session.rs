@@ -103,11 +103,14 @@ impl Gateway {
         let machine = tenant.find_machine(ticket.machine).await?;
         let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
         let credential = ticket.credential.unwrap_or(adit_domain::TokenId(ticket.id.0));
-        // What was shown with the credential counts for its tickets too.
-        let shown = tenant.find_credential_by_id(credential).await?;
-        let second_factor_at = shown.and_then(|shown| shown.origin.second_factor_at);
-        let mut caller =
-            Caller { principal, credential, address, second_factor_at, limit: None, client: None };
+        let mut caller = Caller {
+            principal,
+            credential,
+            address,
+            second_factor_at: None,
+            limit: None,
+            client: None,
+        };
         let permit = match self.still_signed_in(&mut caller, &ticket, &machine).await {
             Ok(()) => self.permit_machine(&caller, ticket.capabilities, &machine).await,
             Err(refusal) => Err(refusal),

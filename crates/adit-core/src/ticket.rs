@@ -252,6 +252,8 @@ impl Gateway {
         let Some(id) = ticket.credential else { return Ok(()) };
         if let Some(standing) = self.store.find_standing(id, self.clock.now()).await? {
             caller.client = standing.client;
+            // What was shown with the credential counts for its tickets too.
+            caller.second_factor_at = standing.second_factor_at;
             return Ok(());
         }
         let name = caller.principal.name.name();

@@ -136,6 +136,8 @@ pub struct Credential {
 pub struct Standing {
     /// The OAuth2 client that holds it; none for a sign-in or an API token.
     pub client: Option<String>,
+    /// When a second factor was last shown with it.
+    pub second_factor_at: Option<Timestamp>,
 }
 
 macro_rules! credential {
@@ -188,15 +190,18 @@ impl Store {
         id: TokenId,
         now: Timestamp,
     ) -> Result<Option<Standing>, StoreError> {
-        let sql = "SELECT NULL FROM credentials WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2) AND revoked_at IS NULL \
+        let sql = "SELECT NULL, second_factor_at FROM credentials WHERE id = $1 AND (expires_at IS NULL OR expires_at > $2) AND revoked_at IS NULL \
              UNION ALL \
-             SELECT coalesce(q.name, 'adit-cli') FROM oauth_tokens t \
+             SELECT coalesce(q.name, 'adit-cli'), f.second_factor_at FROM oauth_tokens t \
              JOIN oauth_families f ON f.tenant_id = t.tenant_id AND f.id = t.family_id \
              LEFT JOIN principals q ON q.tenant_id = f.tenant_id AND q.id = f.client_id \
              WHERE t.id = $1 AND t.kind = 'access' AND t.revoked_at IS NULL AND f.revoked_at IS NULL \
              AND (f.expires_at IS NULL OR f.expires_at > $2)";
         let row = self.reads().row(Scope::System, sql, args![id, now]).await?;
-        row.map(|mut row| Ok(Standing { client: row.maybe_text()? })).transpose()
+        row.map(|mut row| {
+            Ok(Standing { client: row.maybe_text()?, second_factor_at: row.maybe_time()? })
+        })
+        .transpose()
     }
 
     /// Uses a sign-in code up and makes a cookie of it, in one step. `None`: used, expired, revoked or never made.

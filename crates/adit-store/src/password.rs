@@ -122,7 +122,7 @@ pub(crate) async fn put(
     tx.run(sql, args![principal, hash, at]).await.map(|_| ())
 }
 
-/// Ends what a user signed in with: cookies, what the command line got for a password, links and half-done sign-ins. API tokens that
+/// Ends what a user signed in with: cookies, what command lines got, links and half-done sign-ins. API tokens and services that
 /// were made for programs stay.
 async fn end_sign_ins(
     tx: &mut Tx,
@@ -132,9 +132,13 @@ async fn end_sign_ins(
 ) -> Result<u64, StoreError> {
     let credentials = "UPDATE credentials SET revoked_at = $3 WHERE tenant_id = $1 AND principal_id = $2 \
          AND revoked_at IS NULL AND (kind <> 'api_token' OR method IS NOT NULL) AND id <> $4";
+    let families = "UPDATE oauth_families SET revoked_at = $3 WHERE tenant_id = $1 AND principal_id = $2 \
+         AND client_id IS NULL AND revoked_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM oauth_tokens t WHERE t.tenant_id = $1 AND t.family_id = oauth_families.id AND t.id = $4)";
     let steps = "UPDATE sign_in_steps SET used_at = $3 WHERE tenant_id = $1 AND principal_id = $2 AND used_at IS NULL";
     let keep = keep.unwrap_or(TokenId(principal.0));
-    let ended = tx.run(credentials, args![principal, at, keep]).await?;
+    let ended = tx.run(credentials, args![principal, at, keep]).await?
+        + tx.run(families, args![principal, at, keep]).await?;
     tx.run(steps, args![principal, at]).await?;
     tx.change_access().await?;
     Ok(ended)

@@ -189,12 +189,20 @@ impl TenantStore {
         E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
     {
         let sql = "UPDATE credentials SET second_factor_at = $3 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL";
+        let family = "UPDATE oauth_families SET second_factor_at = $3 WHERE tenant_id = $1 AND revoked_at IS NULL \
+             AND id = (SELECT family_id FROM oauth_tokens WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL)";
         self.write(tell, move |tx| {
             Box::pin(async move {
                 if !spend(tx, principal, step, &proof, at).await? {
                     return Ok(false);
                 }
-                Ok(tx.run(sql, args![credential, at]).await? == 1)
+                if tx.run(sql, args![credential, at]).await? == 1 {
+                    return Ok(true);
+                }
+                let noted = tx.run(family, args![credential, at]).await? == 1;
+                // Access tokens that were checked are remembered until something about rights changes.
+                tx.change_access().await?;
+                Ok(noted)
             })
         })
         .await

@@ -149,7 +149,7 @@ fn caller(known: &Known, address: Option<IpAddr>) -> Caller {
         principal: known.row.principal.clone(),
         credential: known.statement.id,
         address,
-        second_factor_at: None,
+        second_factor_at: known.row.second_factor_at,
         // A token for everything takes nothing away.
         limit: (known.statement.scopes != Capabilities::all()).then_some(known.statement.scopes),
         client: Some(known.row.client.clone().unwrap_or_else(|| super::CLI.to_owned())),

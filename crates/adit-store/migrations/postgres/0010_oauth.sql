@@ -36,6 +36,7 @@ CREATE TABLE oauth_families (
     flow TEXT NOT NULL CHECK (flow IN ('client', 'code', 'device', 'exchange')),
     scopes TEXT NOT NULL,
     subject TEXT,
+    second_factor_at BIGINT,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
     revoked_at BIGINT,

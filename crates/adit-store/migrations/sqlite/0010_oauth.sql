@@ -36,6 +36,7 @@ CREATE TABLE oauth_families (
     flow TEXT NOT NULL CHECK (flow IN ('client', 'code', 'device', 'exchange')),
     scopes TEXT NOT NULL,
     subject TEXT,
+    second_factor_at INTEGER,
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
     revoked_at INTEGER,

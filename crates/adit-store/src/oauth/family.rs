@@ -108,6 +108,8 @@ pub struct AccessToken {
     pub client: Option<String>,
     /// The client's id; none for the command line.
     pub client_id: Option<PrincipalId>,
+    /// When a second factor was last shown with a token of its authorization.
+    pub second_factor_at: Option<Timestamp>,
 }
 
 /// An authorization that stands, as its row has it.
@@ -144,7 +146,7 @@ pub struct RefreshToken {
     pub family: Family,
 }
 
-const FIND: &str = "SELECT p.id, p.tenant_id, p.kind, p.name, f.id, q.name, f.client_id FROM oauth_tokens t \
+const FIND: &str = "SELECT p.id, p.tenant_id, p.kind, p.name, f.id, q.name, f.client_id, f.second_factor_at FROM oauth_tokens t \
      JOIN oauth_families f ON f.tenant_id = t.tenant_id AND f.id = t.family_id \
      JOIN principals p ON p.tenant_id = f.tenant_id AND p.id = f.principal_id \
      LEFT JOIN principals q ON q.tenant_id = f.tenant_id AND q.id = f.client_id \
@@ -184,6 +186,7 @@ impl Store {
                 family: FamilyId(row.uuid()?),
                 client: row.maybe_text()?,
                 client_id: row.maybe_uuid()?.map(PrincipalId),
+                second_factor_at: row.maybe_time()?,
             })
         };
         row.map(read).transpose()
