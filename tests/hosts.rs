@@ -136,7 +136,7 @@ impl Hosts {
         let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
         let link = lines
             .find(|line| line.contains("#code="))
-            .expect("the first start prints a sign-in link");
+            .expect("the first start prints a setup link");
         let code = link.split_once("#code=").unwrap().1.to_owned();
         // Read on, so that the gateway's log never waits.
         std::thread::spawn(move || lines.for_each(drop));
@@ -161,7 +161,11 @@ impl Hosts {
 
     /// Signs in by the printed link, over HTTP/2 as a browser does, and gives an API token.
     fn token(&self) -> String {
-        self.curl(&["-d", &format!("{{\"code\":\"{}\"}}", self.code)], "/api/v1/sign-in");
+        let body = format!(
+            "{{\"token\":\"{}\",\"name\":\"admin\",\"password\":\"four green llamas dance\"}}",
+            self.code
+        );
+        self.curl(&["-d", &body], "/api/v1/setup");
         let me = json(&self.curl(&[], "/api/v1/me"));
         let path = format!("/api/v1/users/{}/tokens", me["id"].as_str().unwrap());
         let issued = json(&self.curl(&["-d", "{\"name\":\"test\"}"], &path));

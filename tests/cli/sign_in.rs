@@ -1,12 +1,11 @@
 //! Passwords and second factors on the command line.
 
-use std::io::{Read as _, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret, Totp};
 
-use crate::cli::world::{World, binary, feed, stderr, stdout};
+use crate::cli::world::{World, feed, stderr, stdout};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -101,41 +100,4 @@ fn an_invitation_is_a_link_for_one_use() {
     assert_eq!(taken["done"], true, "{taken}");
     let spent = post(&world, "", "/api/v1/sign-in/invitation", &body);
     assert_eq!(spent["code"], "auth.sign_in_refused", "{spent}");
-}
-
-#[test]
-fn a_command_that_wants_a_second_factor_asks_for_it_in_the_terminal() {
-    // DESK-6
-    let world = World::start_with(CHEAP);
-    let first = somebody(&world, "ann");
-    let conditions = json!({"secondFactorWithinSeconds": 600});
-    let grant = json!({"principal": "user:ann", "role": "operator", "conditions": conditions});
-    post(&world, &world.token, "/api/v1/grants", &grant);
-    let (totp, now) = authenticator(&world, &first);
-    let stale = world.json(&["token", "add", "stale", "--user", "ann"]);
-    let stale = stale["token"].as_str().unwrap();
-    let echo = ["exec", &world.machine, "--", "echo", "in"];
-    let without = world.command_of(stale, &echo).output().unwrap();
-    assert!(stderr(&without).contains("[access.second_factor]"), "{}", stderr(&without));
-    let (pty, pts) = pty_process::blocking::open().unwrap();
-    let command = pty_process::blocking::Command::new(binary())
-        .args(echo)
-        .env("ADIT_URL", &world.url)
-        .env("ADIT_TOKEN", stale);
-    let mut child = command.spawn(pts).unwrap();
-    let mut shown = String::new();
-    let mut buffer = [0; 4096];
-    let mut pty = &pty;
-    while !shown.contains("\nin") {
-        let length = pty.read(&mut buffer).unwrap_or(0);
-        assert!(length > 0, "{shown}");
-        let before = shown.contains("authenticator: ");
-        shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        if !before && shown.contains("authenticator: ") {
-            writeln!(pty, "{}", totp.generate(now)).unwrap();
-        }
-    }
-    let code = totp.generate(now).to_string();
-    assert!(!shown.contains(&code), "what is typed is not shown: {shown}");
-    assert!(child.wait().unwrap().success());
 }

@@ -47,6 +47,8 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let grant = json!({"principal": "user:bob", "role": "admin"});
     let of_user = |what: &str| format!("/api/v1/users/{user}/{what}");
     let mut requests = good_oauth_requests(gateway, &other).await;
+    // After what acts for the user, which ends with its sign-ins, and before what removes the user and the machine.
+    requests.extend(good_identity_requests(gateway, &other).await);
     requests.extend([
         ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
         ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
@@ -65,8 +67,6 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
         ("DELETE /api/v1/users/{user}", format!("/api/v1/users/{user}"), Value::Null),
     ]);
     requests.extend(good_access_requests(gateway, &other).await);
-    // Before what removes the user and the machine.
-    requests.splice(0..0, good_identity_requests(gateway, &other).await);
     requests
 }
 
