@@ -23,8 +23,8 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal};
 use crate::audit::{self, Actor, Draft};
 use crate::bus::Change;
+use crate::name;
 use crate::sign_in::{COOKIE_LIFE, Issued, shown_prefix};
-use crate::team::check_name;
 use crate::token::{self, Hash, Plane};
 
 mod follow;
@@ -420,7 +420,8 @@ impl Gateway {
     fn teams_of(&self, found: &Provider, person: &Person) -> Option<GroupTeams> {
         let rules = &found.settings.teams;
         let named = person.groups.as_ref()?.iter().filter_map(|group| rules.team_of(group));
-        let names: BTreeSet<String> = named.filter(|name| check_name(name).is_ok()).collect();
+        let names: BTreeSet<String> =
+            named.filter(|name| name::check("team", name).is_ok()).collect();
         let wanted = names.into_iter().map(|name| (name, TeamId::new(&*self.ids))).collect();
         Some(GroupTeams { wanted, make: rules.make })
     }

@@ -114,7 +114,7 @@ fn wait_after(wrong: u32) -> Duration {
 }
 
 /// Gives what counts as one address: of IPv6 the network of one household or host, which has all the addresses in it.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(four) => IpAddr::V4(four),
         IpAddr::V6(six) => {

@@ -9,9 +9,7 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal};
 use crate::audit::{self, Draft};
 use crate::bus::Change;
-
-/// The longest name of a role, in characters.
-const MAX_NAME: usize = 64;
+use crate::name;
 
 impl Gateway {
     /// Makes a role.
@@ -83,15 +81,10 @@ fn own(name: &str) -> Result<(), Refusal> {
 }
 
 fn check(role: &Role) -> Result<(), Refusal> {
-    let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
-    let name = &role.name;
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let bad = |sentence: &str| Err(Refusal::Said(Code::RequestInvalid, sentence.to_owned()));
-    if !starts || name.len() > MAX_NAME || !name.chars().all(plain) {
-        return bad("A role's name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit.");
-    }
+    name::check("role", &role.name)?;
     if role.capabilities.is_empty() {
-        return bad("A role allows at least one capability. `adit role ls` shows their names.");
+        let sentence = "A role allows at least one capability. `adit role ls` shows their names.";
+        return Err(Refusal::Said(Code::RequestInvalid, sentence.into()));
     }
     Ok(())
 }

@@ -18,18 +18,17 @@ use crate::access::{Caller, Refusal};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
 use crate::keys::Keys;
+use crate::sealing::Sealer;
 use crate::settings::Settings;
 use crate::token::{self, Plane};
 use attempts::{Attempts, Limited, Subject};
 use hasher::Hasher;
-use seal::Sealer;
 
 pub mod attempts;
 mod hasher;
 pub mod invitation;
 pub mod passkey;
 pub mod password;
-mod seal;
 pub mod second_factor;
 mod sign_ins;
 

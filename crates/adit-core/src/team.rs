@@ -10,9 +10,7 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal, machine_party};
 use crate::audit;
 use crate::bus::Change;
-
-/// The longest name of a team, in characters: as long as a principal's.
-const MAX_NAME: usize = 64;
+use crate::name;
 
 /// The most tags of a machine: what a table can show.
 const MAX_TAGS: usize = 32;
@@ -37,7 +35,7 @@ impl Gateway {
     /// [`Code::Conflict`] when the name is taken.
     pub async fn add_team(&self, caller: &Caller, name: &str) -> Result<Team, Refusal> {
         self.permit_tenant(caller, Capability::AccessManage).await?;
-        check_name(name)?;
+        name::check("team", name)?;
         let (id, at) = (TeamId::new(&*self.ids), self.clock.now());
         let event = self
             .event("team.add", &caller.actor(), format!("The team {name} was made"))
@@ -153,16 +151,6 @@ impl Gateway {
         self.bus.tell(Change::Machines);
         if done { Ok(()) } else { Err(Code::TargetUnknown.into()) }
     }
-}
-
-pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
-    let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if starts && name.len() <= MAX_NAME && name.chars().all(plain) {
-        return Ok(());
-    }
-    let sentence = "A team's name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit.";
-    Err(Refusal::Said(Code::RequestInvalid, sentence.into()))
 }
 
 /// Checks the tags of a machine.

@@ -14,11 +14,9 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal};
 use crate::audit;
 use crate::bus::Change;
+use crate::name;
 use crate::sign_in::{Issued, LINK_LIFE, shown_prefix};
 use crate::token::{self, Plane};
-
-/// The longest name of a tenant, in characters.
-const MAX_NAME: usize = 64;
 
 impl Gateway {
     /// Makes a tenant with its first administrator, who comes in by the code that is given back once.
@@ -32,7 +30,7 @@ impl Gateway {
         admin: &str,
     ) -> Result<(Tenant, Principal, Issued), Refusal> {
         self.permit_gateway(caller).await?;
-        check_name(name)?;
+        name::check("tenant", name)?;
         let admin = PrincipalName::new(PrincipalKind::User, admin)
             .map_err(|error| Refusal::Said(Code::RequestInvalid, error.to_string()))?;
         let at = self.clock.now();
@@ -115,14 +113,4 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         self.permit(caller, Capabilities::of(&[one]), Target::Gateway, None).await.map(drop)
     }
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let plain = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-');
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if starts && name.len() <= MAX_NAME && name.chars().all(plain) {
-        return Ok(());
-    }
-    let sentence = "A tenant's name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit.";
-    Err(Refusal::Said(Code::RequestInvalid, sentence.into()))
 }

@@ -1,7 +1,8 @@
 //! Seals what the gateway must read again and nobody else may: PKCE verifiers and refresh tokens.
 
 use adit_domain::{Ids, Secret};
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+
+use crate::sealing;
 
 /// What a sealed text is for; one for another purpose does not open.
 #[derive(Clone, Copy, Debug)]
@@ -21,41 +22,25 @@ impl Purpose {
     }
 }
 
-/// The key that seals.
-pub struct Sealer(LessSafeKey);
-
-impl std::fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sealer(…)")
-    }
-}
+/// Seals texts of company sign-ins.
+#[derive(Debug)]
+pub struct Sealer(sealing::Sealer);
 
 impl Sealer {
     /// Makes one of a key.
     pub fn new(key: &[u8; 32]) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, key).expect("AES-256 takes 32 bytes");
-        Self(LessSafeKey::new(key))
+        Self(sealing::Sealer::new(key))
     }
 
-    /// Seals a text under a random nonce, of which 2^32 fit one key (NIST SP 800-38D §8.3).
+    /// Seals a text.
     pub fn seal(&self, purpose: Purpose, text: &str, ids: &dyn Ids) -> Vec<u8> {
-        let mut nonce = [0; NONCE_LEN];
-        ids.fill(&mut nonce);
-        let mut sealed = text.as_bytes().to_vec();
-        let sealing = Nonce::assume_unique_for_key(nonce);
-        self.0
-            .seal_in_place_append_tag(sealing, Aad::from(purpose.name()), &mut sealed)
-            .expect("a token is shorter than AES-GCM's limit");
-        [&nonce[..], &sealed].concat()
+        self.0.seal(text.as_bytes(), purpose.name(), ids)
     }
 
     /// Opens a sealed text; none when it was changed, or sealed with another key or for another purpose.
     pub fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Secret<String>> {
-        let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        let mut text = rest.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.0.open_in_place(nonce, Aad::from(purpose.name()), &mut text).ok()?;
-        String::from_utf8(opened.to_vec()).ok().map(Secret::new)
+        let opened = self.0.open(sealed, purpose.name())?;
+        String::from_utf8(opened).ok().map(Secret::new)
     }
 }
 

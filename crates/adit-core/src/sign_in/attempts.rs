@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::guesses::network;
+
 /// Whom a failure is counted against.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Subject {
@@ -79,14 +81,7 @@ impl Subject {
 }
 
 fn network_of(address: Option<IpAddr>) -> IpAddr {
-    match address {
-        Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
-            Some(ip) => IpAddr::V4(ip),
-            None => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        },
-        Some(ip) => ip,
-        None => Ipv6Addr::UNSPECIFIED.into(),
-    }
+    address.map_or(Ipv6Addr::UNSPECIFIED.into(), network)
 }
 
 /// Failures that are not forgiven yet.

@@ -62,7 +62,7 @@ impl Gateway {
         let mut bytes = [0; 20];
         self.ids.fill(&mut bytes);
         let totp = totp(&bytes, who.name.name())?;
-        let sealed = self.sign_ins.sealer.seal(&bytes, who.id.as_bytes());
+        let sealed = self.sign_ins.sealer.seal(&bytes, who.id.as_bytes(), &*self.ids);
         let factors = tenant.load_factors(who.id).await?;
         if factors.second() && !factors.authenticator {
             self.proven(caller, factors)?;
