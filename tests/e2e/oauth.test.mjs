@@ -143,6 +143,7 @@ test("a device waits for a person who types its code", async () => {
   await window.page.getByRole("button", { name: "End the command line" }).click();
   await picture("programs");
   await window.page.getByRole("dialog").getByRole("button", { name: "End the command line" }).click();
+  await window.page.getByRole("dialog").waitFor({ state: "detached" });
   await window.page.getByRole("button", { name: "End the command line" }).waitFor({ state: "detached" });
   const ended = await fetch(`${adit.url}/api/v1/me`, { headers: { authorization: `Bearer ${tokens.access_token}` } });
   assert.equal(ended.status, 401);

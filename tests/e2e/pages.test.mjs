@@ -37,6 +37,7 @@ test("without a code the page says how to get one", async () => {
   const other = await browser.window(adit);
   await other.open("/machines");
   await other.page.getByRole("heading", { name: "Sign in to Adit" }).waitFor();
+  await other.page.getByText("No password yet, or forgotten").click();
   await other.page.getByText("adit up", { exact: true }).waitFor();
 });
 
@@ -136,9 +137,11 @@ test("a part that the caller may not use is not there", async () => {
   await other.signIn((await adit.person("vic", "viewer")).link);
   const rail = other.page.getByRole("navigation", { name: "Parts" });
   await rail.getByRole("link", { name: "Recordings" }).waitFor();
-  assert.equal(await rail.getByRole("link", { name: "Access" }).count(), 0);
   assert.equal(await rail.getByRole("link", { name: "Audit" }).count(), 0);
   assert.equal(await other.page.getByRole("button", { name: /Connect to/ }).count(), 0);
+  await rail.getByRole("link", { name: "Access" }).click();
+  await other.page.getByRole("button", { name: "Ask for access" }).first().waitFor();
+  assert.equal(await other.page.getByRole("link", { name: "People" }).count(), 0);
   await other.open("/audit");
   await other.page.getByText("Not for your role").waitFor();
 });
