@@ -52,7 +52,7 @@ impl Drop for Network {
 }
 
 /// A process that ends with the test.
-struct Ends(Child);
+pub struct Ends(pub Child);
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -61,7 +61,7 @@ impl Drop for Ends {
     }
 }
 
-fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| {
         panic!(
             "{command:?}: {error}; `apt-get install iproute2 openssl curl` brings what this needs"
@@ -85,7 +85,7 @@ struct Hosts {
 }
 
 /// Sets the wall clock of the gateway alone, to what a file says; `apt-get install faketime` brings it.
-const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
+pub const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
 
 const URL: &str = "https://10.77.0.1:7800";
 
@@ -213,7 +213,7 @@ async fn a_machine_in_another_network_joins_over_tls_and_gives_a_shell() {
 }
 
 /// Says numbered lines until a file is there, then how many they were; its process id is in another file.
-const COUNTS: &str = "echo $$ > \"$0/pid\"; i=0; while [ ! -e \"$0/stop\" ]; do i=$((i+1)); echo $i; \
+pub const COUNTS: &str = "echo $$ > \"$0/pid\"; i=0; while [ ! -e \"$0/stop\" ]; do i=$((i+1)); echo $i; \
     case $i in *00) sleep 0.01;; esac; done; echo \"end $i\"";
 
 /// A command on the machine in the other network, whose output must come whole.

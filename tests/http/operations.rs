@@ -134,6 +134,11 @@ async fn good_identity_requests(
         ),
         ("DELETE /api/v1/certificates/{id}", certified, Value::Null),
         ("POST /api/v1/authorities/rotate", "/api/v1/authorities/rotate".into(), json!({})),
+        (
+            "POST /api/v1/gateway-certificates/{listener}/renew",
+            "/api/v1/gateway-certificates/machines/renew".into(),
+            Value::Null,
+        ),
         ("DELETE /api/v1/enrolment-tokens/{id}", token, Value::Null),
         ("POST /api/v1/machines/{machine}/keys/rotate", format!("{keys}/rotate"), json!({})),
         ("DELETE /api/v1/machines/{machine}/keys", keys, Value::Null),

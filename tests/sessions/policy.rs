@@ -203,6 +203,24 @@ async fn nobody_approves_their_own_request() {
     assert_eq!(others.api.post("/api/v1/access-requests", silent).await.code(), "request.invalid");
 }
 
+#[tokio::test]
+async fn who_may_only_approve_gives_no_role_that_gives_access() {
+    // BEY-6: two who help each other would have everything.
+    let gateway = TestGateway::start();
+    let role = json!({"name": "lead", "capabilities": ["access:approve"]});
+    gateway.admin.post("/api/v1/roles", role).await.ok();
+    let lead = gateway.user("lead", "lead", None).await;
+    let ann = somebody(&gateway, "ann").await;
+    for (role, status) in [("admin", 403), ("lead", 403), ("operator", 200)] {
+        let asked = json!({"role": role, "reason": "The preview is stuck.", "seconds": 60});
+        let asked = ann.api.post("/api/v1/access-requests", asked).await.ok();
+        let decision =
+            format!("/api/v1/access-requests/{}/decision", asked["id"].as_str().unwrap());
+        let decided = lead.api.post(&decision, json!({"decision": "approve"})).await;
+        assert_eq!(decided.status, status, "{role}");
+    }
+}
+
 /// Takes one POST and gives its headers and body.
 async fn one_post(listener: tokio::net::TcpListener) -> (axum::http::HeaderMap, String) {
     let (told, mut heard) = tokio::sync::mpsc::channel(1);

@@ -22,7 +22,8 @@ const DOMAIN: &str = "crates/adit-domain/src/session.rs";
 /// The tables of the file, in its order: what stands in brackets and the type that reads it.
 const TABLES: &[(&str, &str)] = &[
     ("", "Config"),
-    ("tls", "TlsFiles"),
+    ("tls", "Tls"),
+    ("acme", "Acme"),
     ("database", "Database"),
     ("session", "Session"),
     ("recording", "Recording"),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use adit_domain::{Code, EventId, Ids, Principal, TenantId};
-use adit_store::{NewEvent, Outcome, Party};
+use adit_store::{NewEvent, Outcome, Party, StoreError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -100,11 +100,20 @@ impl Gateway {
     ///
     /// A refusal that cannot be written is still a refusal; the log says that its event is missing.
     pub async fn note(&self, draft: Draft) {
-        let tenant = self.store.tenant(draft.tenant);
-        if let Err(error) = tenant.append_events(vec![draft.done()]).await {
+        if let Err(error) = self.record(draft).await {
             tracing::error!(%error, "an audit event could not be written");
         }
+    }
+
+    /// Writes an event before what it tells is done.
+    ///
+    /// # Errors
+    /// When it cannot be written; then it must not be done.
+    pub(crate) async fn record(&self, draft: Draft) -> Result<(), StoreError> {
+        let tenant = self.store.tenant(draft.tenant);
+        tenant.append_events(vec![draft.done()]).await?;
         self.bus.tell(crate::bus::Change::Audit);
+        Ok(())
     }
 }
 

@@ -122,13 +122,13 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Code::RequestInvalid`] when there is none.
-    pub async fn check_role(&self, caller: &Caller, role: &str) -> Result<(), Refusal> {
-        if BuiltInRole::find(role).is_some() {
-            return Ok(());
+    pub async fn check_role(&self, caller: &Caller, role: &str) -> Result<Capabilities, Refusal> {
+        if let Some(known) = BuiltInRole::find(role) {
+            return Ok(known.capabilities());
         }
         let roles = self.store.tenant(caller.principal.tenant).list_roles().await?;
-        if roles.iter().any(|known| known.name == role) {
-            return Ok(());
+        if let Some(known) = roles.iter().find(|known| known.name == role) {
+            return Ok(known.capabilities);
         }
         let sentence = "There is no such role. `adit role ls` lists them.";
         Err(Refusal::Said(Code::RequestInvalid, sentence.into()))

@@ -30,6 +30,7 @@ pub mod grant;
 pub mod guesses;
 pub mod hub;
 pub mod keys;
+pub mod listener;
 pub mod machine;
 pub mod machine_key;
 mod name;
@@ -64,6 +65,7 @@ use company::Company;
 use guesses::Guesses;
 use hub::Hub;
 use keys::Keys;
+use listener::Listeners;
 use oauth::OAuth;
 use pki::Pki;
 use places::Places;
@@ -91,6 +93,8 @@ pub struct Gateway {
     pub keys: Keys,
     /// Its certificate authority.
     pub pki: Pki,
+    /// What its listeners show.
+    pub listeners: Listeners,
     /// Who is told of changes.
     pub bus: Bus,
     /// Who is told of requests for access, as they are made.
@@ -206,6 +210,7 @@ impl Gateway {
             settings,
             keys,
             pki,
+            listeners: Listeners::default(),
             bus: Bus::default(),
             asked: broadcast::channel(REQUESTS_BEHIND).0,
             sessions: Registry::new(tasks.clone()),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use adit_domain::policy::Conditions;
-use adit_domain::{Capability, Code, GrantId, MachineLabel, RequestId};
+use adit_domain::{Capabilities, Capability, Code, GrantId, MachineLabel, RequestId};
 use adit_store::{
     AccessRequest, Conflict, Decision, Holder, NewGrant, NewRequest, RequestState, StoreError,
 };
@@ -31,6 +31,13 @@ const MAX_REASON: usize = 500;
 
 /// The most machines in one request.
 const MAX_LABELS: usize = 100;
+
+/// What lets somebody give access to others.
+const GIVES_ACCESS: Capabilities = Capabilities::of(&[
+    Capability::AccessManage,
+    Capability::AccessApprove,
+    Capability::TenantManage,
+]);
 
 /// What somebody asks for.
 #[derive(Clone, Debug)]
@@ -135,7 +142,10 @@ impl Gateway {
             return Err(Refusal::Said(Code::RequestInvalid, sentence.into()));
         }
         let grant = match verdict {
-            Verdict::Approve => Some(self.grant_of(caller, &request).await?),
+            Verdict::Approve => {
+                self.permit_role(caller, &request.role).await?;
+                Some(self.grant_of(caller, &request).await?)
+            }
             Verdict::Deny => None,
         };
         let decision = Decision { by: caller.principal.id, note, grant, at: self.clock.now() };
@@ -157,6 +167,16 @@ impl Gateway {
             let sentence = "This request does not wait any more: somebody decided, it was withdrawn, or it is too old.";
             Refusal::Said(Code::Conflict, sentence.into())
         })
+    }
+
+    /// Decides whether a caller may give a role: one that gives access itself is for those who manage access, or two who help each other
+    /// would have everything.
+    async fn permit_role(&self, caller: &Caller, role: &str) -> Result<(), Refusal> {
+        let role = self.check_role(caller, role).await?;
+        if role.and(GIVES_ACCESS).is_empty() {
+            return Ok(());
+        }
+        self.permit_tenant(caller, Capability::AccessManage).await.map(drop)
     }
 
     fn decision_event(&self, caller: &Caller, request: &AccessRequest, verdict: Verdict) -> Draft {

@@ -89,6 +89,8 @@ codes! {
     CertificateRefused = "certificate.refused", 401, 1008, "This certificate was revoked, or this gateway did not give it. Ask an operator for a new one.";
     /// A certificate past its end.
     CertificateExpired = "certificate.expired", 401, 1008, "This certificate has expired. Renew it, or join the gateway again with a new enrolment token.";
+    /// A certificate authority that gave none.
+    CertificateNotIssued = "certificate.not_issued", 502, 1011, "No new certificate could be got; the one before is still used. The audit log says why.";
     /// Too many attempts.
     AuthLimited = "auth.limited", 429, 1013, "Too many attempts. Wait a minute and try again.";
     /// More passwords wait than the machine checks in a few seconds.

@@ -16,6 +16,7 @@ pub mod company;
 pub mod enrolment;
 pub mod grant;
 pub mod invitation;
+pub mod listener;
 pub mod machine;
 pub mod passkey;
 pub mod password;

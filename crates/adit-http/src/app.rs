@@ -208,6 +208,8 @@ fn access_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::authorization::end))
         .routes(routes!(api::signing_key::list, api::signing_key::rotate))
         .routes(routes!(api::signing_key::revoke))
+        .routes(routes!(api::listener::list))
+        .routes(routes!(api::listener::renew))
         .routes(routes!(api::grant::list, api::grant::add))
         .routes(routes!(api::grant::remove))
         .routes(routes!(api::grant::why))

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod challenge;
 pub mod company;
 pub mod console;
 pub mod guard;

@@ -43,7 +43,9 @@ pub struct Config {
     /// Connections that one address may have to a listener, loopback excepted. Behind a proxy everybody comes from one address.
     pub connections_per_address: Option<usize>,
     /// The certificate of `listen`.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Tls>,
+    /// A certificate of `listen` that comes by ACME, in the place of `tls`.
+    pub acme: Option<Acme>,
     /// The database.
     pub database: Database,
     /// Sessions.
@@ -80,14 +82,63 @@ pub struct Certificates {
     pub grace_seconds: Option<u64>,
 }
 
+/// The certificate of `listen`: two files, or one that the gateway makes itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// A file with the chain, PEM. It is read again when it changes.
+    pub certificate: Option<PathBuf>,
+    /// A file with its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Whether the gateway's own authority signs it, for the hosts of `url`, `listen` and `hosts`. Whoever connects trusts `ca.pem` of `data`.
+    pub self_made: Option<bool>,
+}
+
 /// A certificate and its key.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The chain, PEM.
     pub certificate: PathBuf,
     /// The key, PEM.
     pub key: PathBuf,
+}
+
+impl Tls {
+    /// Gives the files; none where the gateway makes its certificate.
+    ///
+    /// # Errors
+    /// When the table says neither, or both.
+    pub fn files(&self) -> anyhow::Result<Option<TlsFiles>> {
+        match (&self.certificate, &self.key, self.self_made.unwrap_or(false)) {
+            (Some(certificate), Some(key), false) => {
+                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }))
+            }
+            (None, None, true) => Ok(None),
+            _ => bail!("[tls] names a certificate and its key, or says `self_made = true`"),
+        }
+    }
+}
+
+/// A certificate that comes by ACME (RFC 8555), from Let's Encrypt or whoever `directory` names.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Acme {
+    /// `true` says that you agree to the certificate authority's terms of service; nothing is asked for without.
+    pub agree_to_terms: Option<bool>,
+    /// The address of the authority's directory; absent: Let's Encrypt's.
+    pub directory: Option<String>,
+    /// A mail address that the authority may write to.
+    pub contact: Option<String>,
+    /// Host names and addresses that the certificate is for; absent: the host of `url`.
+    pub names: Vec<String>,
+    /// Where the authority's question is answered over plain HTTP; absent: `0.0.0.0:80`. The authority asks on port 80.
+    pub listen: Option<String>,
+    /// A file of certificates, PEM, that the authority's own is held against; absent: the system's.
+    pub authorities: Option<PathBuf>,
+    /// The key identifier of an account that the authority knows already (external account binding, RFC 8555 §7.3.4).
+    pub eab_key_id: Option<String>,
+    /// A file with the key of that account, base64url, readable by its owner only.
+    pub eab_key_file: Option<PathBuf>,
 }
 
 /// Where state is kept.

@@ -3,6 +3,7 @@
 //! Read first: [`up`] (gateway and agent of this machine), [`serve`] (a gateway), [`agent`] (a machine), `cli` (everything a person or a
 //! script asks a gateway for).
 
+mod acme;
 mod agent;
 mod cli;
 mod config;

@@ -3,16 +3,18 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::webhook::Webhook;
 use adit_core::audit::Actor;
 use adit_core::keys::{Keys, load_or_make};
+use adit_core::listener::Listener;
 use adit_core::random::{SystemClock, SystemIds};
 use adit_core::{Gateway, Settings};
 use adit_domain::{Clock as _, GatewayId, Ids as _};
+use adit_http::challenge::{self, Answers};
 use adit_http::{App, AppSettings, listen};
 use adit_store::{Meter, Store, StoreConfig, StoreOptions};
 use anyhow::{Context as _, bail};
@@ -20,7 +22,9 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
+use crate::acme::Acme;
 use crate::config::{Config, TlsFiles, listen_address};
+use crate::tls::{Kept, Origin};
 use crate::{log, parent, tls};
 
 /// Start a gateway by its configuration
@@ -112,6 +116,7 @@ impl Serve {
         let mut plan = Plan::of(&self, &config)?;
         let front = bind(plan.listen).await?;
         let machines = bind(plan.machines_listen).await?;
+        let plain = Plain::bind(plan.origin.as_ref()).await?;
         let (listen, machines_listen) = (front.local_addr()?, machines.local_addr()?);
         let metrics =
             PrometheusBuilder::new().install_recorder().context("starting the metrics")?;
@@ -131,17 +136,21 @@ impl Serve {
         let app = Arc::new(App { gateway: Arc::clone(&gateway), settings: app_settings, metrics });
         let hosts = machine_hosts(&gateway, &plan, machines_listen);
         let machine_tls = tls::Machines::of(&gateway, hosts)?;
+        let front_tls = plan.front(&gateway)?;
         let router = adit_http::router(Arc::clone(&app));
         let machine_router = adit_http::app::machine_router(app);
         let tasks = &gateway.tasks;
         let each = gateway.settings.connections_per_address;
-        let front_tls = plan.tls.take();
-        let config = front_tls.as_ref().map(|tls| Arc::clone(&tls.config));
+        let config = front_tls.as_ref().map(|tls| tls.config(&[b"h2", b"http/1.1"]));
         tasks.spawn(listen::serve(front, config, router, each, tasks.clone()));
         if let Some(tls) = front_tls {
             tasks.spawn(tls.follow(Arc::clone(&gateway)));
         }
-        let config = Some(Arc::clone(&machine_tls.config));
+        if let Some(plain) = plain {
+            let router = challenge::router(plain.answers, &gateway.settings.url)?;
+            tasks.spawn(listen::serve(plain.listener, None, router, each, tasks.clone()));
+        }
+        let config = Some(machine_tls.kept.config(&[b"http/1.1"]));
         tasks.spawn(listen::serve(machines, config, machine_router, each, tasks.clone()));
         tasks.spawn(machine_tls.follow(Arc::clone(&gateway)));
         if let Some(webhook) = webhook {
@@ -223,7 +232,7 @@ struct Plan {
     given_url: Option<String>,
     given_machines_url: Option<String>,
     hosts: Vec<String>,
-    tls: Option<tls::Front>,
+    origin: Option<Origin>,
     keep_secret: bool,
 }
 
@@ -239,10 +248,15 @@ impl Plan {
             (Some(certificate), Some(key)) => {
                 Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
             }
-            _ => config.tls.clone(),
+            _ => None,
         };
-        let tls = files.map(tls::Front::of).transpose()?;
-        refuse_open_plain(listen, tls.is_some())?;
+        let host = config.url.as_deref().and_then(host_of);
+        let origin = match files {
+            Some(files) => Some(Origin::Files(files)),
+            None => origin(config, &dir, host)?,
+        };
+        refuse_open_plain(listen, origin.is_some())?;
+        origin.as_ref().map(Origin::check).transpose()?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -256,13 +270,23 @@ impl Plan {
             given_url: config.url.clone(),
             given_machines_url: config.machines_url.clone(),
             hosts: config.hosts.clone(),
-            tls,
+            origin,
             keep_secret: serve.announce.is_some(),
         })
     }
 
+    /// Takes the certificate of `listen`, where there is one.
+    fn front(&mut self, gateway: &Gateway) -> anyhow::Result<Option<Kept>> {
+        let origin = match self.origin.take() {
+            None => return Ok(None),
+            Some(Origin::SelfMade(_)) => Origin::SelfMade(self.hosts(&gateway.settings)),
+            Some(origin) => origin,
+        };
+        Kept::of(gateway, Listener::People, origin).map(Some)
+    }
+
     fn url(&self, listen: SocketAddr) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.origin.is_some() { "https" } else { "http" };
         let given = self.given_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
         given.unwrap_or_else(|| format!("{scheme}://{}", reachable(listen)))
     }
@@ -283,6 +307,38 @@ impl Plan {
             hosts.push(self.listen.ip().to_string());
         }
         hosts
+    }
+}
+
+/// Where a certificate authority asks; open before the gateway stands, because nothing else works without.
+struct Plain {
+    listener: TcpListener,
+    answers: Arc<Answers>,
+}
+
+impl Plain {
+    async fn bind(origin: Option<&Origin>) -> anyhow::Result<Option<Self>> {
+        let Some(Origin::Acme(acme)) = origin else { return Ok(None) };
+        let listener = TcpListener::bind(acme.listen).await.with_context(|| {
+            format!(
+                "listening on {}, where the certificate authority asks (acme.listen); ports below 1024 need CAP_NET_BIND_SERVICE",
+                acme.listen
+            )
+        })?;
+        Ok(Some(Self { listener, answers: Arc::clone(&acme.answers) }))
+    }
+}
+
+/// Chooses where the certificate of `listen` comes from; none: it is plain.
+fn origin(config: &Config, dir: &Path, host: Option<&str>) -> anyhow::Result<Option<Origin>> {
+    match (&config.tls, &config.acme) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => bail!("the configuration has both [tls] and [acme]; keep one"),
+        (None, Some(acme)) => Ok(Some(Origin::Acme(Acme::of(acme, dir, host)?))),
+        (Some(tls), None) => Ok(Some(match tls.files()? {
+            Some(files) => Origin::Files(files),
+            None => Origin::SelfMade(Vec::new()),
+        })),
     }
 }
 
@@ -309,7 +365,7 @@ fn refuse_open_plain(listen: SocketAddr, tls: bool) -> anyhow::Result<()> {
     if !listen.ip().is_loopback() && !tls {
         bail!(
             "{listen} can be reached from other machines, and without TLS everything on it could be read. \
-             Give a certificate and its key (`--tls-cert FILE --tls-key FILE`, or `[tls]` in the configuration), or listen on 127.0.0.1"
+             Give a certificate and its key (`--tls-cert FILE --tls-key FILE`, or `[tls]` or `[acme]` in the configuration), or listen on 127.0.0.1"
         );
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! `adit cert`: certificates of machines and operators. Keys are made here and stay here.
 
 mod files;
+mod gateway;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +75,9 @@ enum Action {
     /// The authority that signs certificates
     #[command(subcommand)]
     Ca(CaAction),
+    /// The certificates that the gateway itself shows
+    #[command(subcommand)]
+    Gateway(gateway::Action),
 }
 
 /// What to do with the authority.
@@ -156,6 +160,7 @@ impl Cert {
             }
             Action::Ca(CaAction::Ls) => authorities(&client, output).await,
             Action::Ca(CaAction::Rotate) => rotate(&client, output).await,
+            Action::Gateway(action) => action.run(&client, output).await,
         }
     }
 }
