@@ -84,6 +84,7 @@ async fn a_token_is_listed_without_its_secret_and_can_be_taken_back() {
     let [one] = &listed["items"].as_array().unwrap()[..] else { panic!("{listed}") };
     assert_eq!((&one["id"], &one["uses"], &one["used"]), (&made["id"], &json!(5), &json!(0)));
     assert_eq!((&one["label"], &one["tags"]), (&json!("db-*"), &json!({"env": "prod"})));
+    assert_eq!(one["madeBy"], gateway.admin.get("/api/v1/me").await.ok()["name"]);
     assert!(!listed.to_string().contains(made["token"].as_str().unwrap()));
     told(&mut adit(&gateway, &["machine", "tokens", "revoke", made["id"].as_str().unwrap()]));
     let (status, _) = enrol(&gateway.admin, made["token"].as_str().unwrap(), 1, json!({})).await;

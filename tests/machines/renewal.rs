@@ -170,6 +170,28 @@ async fn a_holder_renews_its_own_certificate_on_the_machine_listener() {
 }
 
 #[tokio::test]
+async fn certificates_are_listed_by_how_they_stand() {
+    // TIX-4
+    let gateway = TestGateway::start();
+    Holder::named(&gateway, "agent:old");
+    age(&gateway, 25);
+    Holder::named(&gateway, "agent:new");
+    let listed = async |state: &str| {
+        let found = gateway.admin.get(&format!("/api/v1/certificates?state={state}")).await.ok();
+        let names = found["items"].as_array().unwrap().iter().map(|one| one["name"].clone());
+        names
+            .filter(|name| ["agent:old", "agent:new"].iter().any(|own| name == own))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed("counts").await, ["agent:new", "agent:old"]);
+    assert_eq!(listed("expiring").await, ["agent:old"]);
+    age(&gateway, 10);
+    assert_eq!(listed("counts").await, ["agent:new"]);
+    assert_eq!(listed("ended").await, ["agent:old"]);
+    assert_eq!(gateway.admin.get("/api/v1/certificates?state=good").await.status, 400);
+}
+
+#[tokio::test]
 async fn an_operator_renews_a_certificate_and_is_warned_of_those_that_end_soon() {
     // TIX-4
     let gateway = TestGateway::start();

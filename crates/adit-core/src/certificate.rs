@@ -8,7 +8,9 @@ use adit_domain::{
     Capability, CertificateId, CertificateName, Code, MachineLabel, PrincipalId, TenantId,
     Timestamp,
 };
-use adit_store::{Certificate, CertificateFilter, Machine, NewCertificate, Page, Paging, Party};
+use adit_store::{
+    Certificate, CertificateFilter, CertificateState, Machine, NewCertificate, Page, Paging, Party,
+};
 use serde_json::json;
 
 use crate::Gateway;
@@ -51,6 +53,9 @@ pub fn standing(certificate: &Certificate, now: Timestamp) -> Standing {
         None => Standing::Valid,
     }
 }
+
+/// Those that are warned of, for a list.
+pub const EXPIRING: CertificateState = CertificateState::Expiring(WARN_BEFORE);
 
 /// Tells from when on a certificate is renewed: after two thirds of its life.
 pub fn renew_at(issued_at: Timestamp, not_after: Timestamp) -> Timestamp {
@@ -217,6 +222,7 @@ impl Gateway {
         let (tenant, now) = (self.store.tenant(machine.tenant), self.clock.now());
         if tenant.retire_certificates(machine.id, keep, now, tell).await? > 0 {
             self.recheck_admissions(now).await;
+            self.bus.tell(Change::Machines);
         }
         Ok(())
     }
@@ -539,6 +545,7 @@ impl Gateway {
         let made = self.pki.rotate(self.clock.now())?;
         let sentence = format!("{} issues certificates from now on", made.name);
         self.note(self.event("authority.rotate", &caller.actor(), sentence)).await;
+        self.bus.tell(Change::Machines);
         Ok(made)
     }
 

@@ -171,6 +171,7 @@ impl Gateway {
             .with("expiresAt", json!(expires_at.to_string()))
             .only();
         tenant.issue_enrolment_token(token, move |()| event).await?;
+        self.bus.tell(Change::Machines);
         self.bus.tell(Change::Audit);
         Ok(Issued { id, secret, expires_at: Some(expires_at) })
     }
@@ -205,6 +206,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.revoke_enrolment_token(id, self.clock.now(), tell).await?;
+        self.bus.tell(Change::Machines);
         self.bus.tell(Change::Audit);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }

@@ -127,6 +127,7 @@ impl Gateway {
         };
         let tenant = self.store.tenant(machine.tenant);
         tenant.use_machine_key(machine.id, key, self.clock.now(), tell).await?;
+        self.bus.tell(Change::Machines);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Certificates that the gateway's authority issued: whom they name, what they carry, and whether they still count.
 
+use std::time::Duration;
+
 use adit_domain::certificate::Carried;
 use adit_domain::{
     CertificateId, CertificateName, MachineId, MachineLabel, PrincipalId, TenantId, Timestamp,
@@ -89,6 +91,19 @@ pub struct CertificateFilter {
     pub machine: Option<MachineId>,
     /// Those of a name.
     pub name: Option<CertificateName>,
+    /// Those that stand so at a time.
+    pub state: Option<(CertificateState, Timestamp)>,
+}
+
+/// How a certificate stands, as far as lists ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CertificateState {
+    /// It counts.
+    Counts,
+    /// It counts, and ends within this time and in its last third.
+    Expiring(Duration),
+    /// It is past its end, or was revoked.
+    Ended,
 }
 
 macro_rules! certificate {
@@ -98,6 +113,18 @@ macro_rules! certificate {
              c.issued_by, c.issuer, c.retires, c.created_at, c.not_before, c.not_after, c.last_used_at, c.revoked_at \
              FROM certificates c WHERE ",
             $where
+        )
+    };
+}
+
+macro_rules! certificates {
+    ($also:literal) => {
+        concat!(
+            certificate!("c.tenant_id = $1"),
+            $also,
+            " AND ($2 = 'all' OR ($2 = 'ended') = (c.revoked_at IS NOT NULL OR c.not_after <= $3)) \
+             AND ($2 <> 'expiring' OR (c.not_after - $3 < $4 AND (c.not_after - $3) * 3 < c.not_after - c.created_at)) \
+             AND (c.created_at, c.id) < ($5, $6) ORDER BY c.created_at DESC, c.id DESC LIMIT $7"
         )
     };
 }
@@ -167,27 +194,26 @@ impl TenantStore {
     ) -> Result<Page<Certificate>, StoreError> {
         let place = paging.place(List::Certificates, HIGHEST)?;
         let (first, id, rows) = (place.first, place.id, paging.rows());
+        let (which, within) = match filter.state.map(|(state, _)| state) {
+            None => ("all", Duration::ZERO),
+            Some(CertificateState::Counts) => ("counts", Duration::ZERO),
+            Some(CertificateState::Expiring(within)) => ("expiring", within),
+            Some(CertificateState::Ended) => ("ended", Duration::ZERO),
+        };
+        let now = filter.state.map_or(Timestamp::default(), |(_, now)| now);
+        let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
         let rows = match (filter.machine, &filter.name) {
             (Some(machine), _) => {
-                let sql = certificate!(
-                    "c.tenant_id = $1 AND c.machine_id = $2 AND (c.created_at, c.id) < ($3, $4) \
-                     ORDER BY c.created_at DESC, c.id DESC LIMIT $5"
-                );
-                self.rows(sql, args![machine, first, id, rows]).await?
+                let own = args![which, now, within, first, id, rows, machine];
+                self.rows(certificates!(" AND c.machine_id = $8"), own).await?
             }
             (None, Some(name)) => {
-                let sql = certificate!(
-                    "c.tenant_id = $1 AND c.name = $2 AND (c.created_at, c.id) < ($3, $4) \
-                     ORDER BY c.created_at DESC, c.id DESC LIMIT $5"
-                );
-                self.rows(sql, args![name.to_string(), first, id, rows]).await?
+                let own = args![which, now, within, first, id, rows, name.to_string()];
+                self.rows(certificates!(" AND c.name = $8"), own).await?
             }
             (None, None) => {
-                let sql = certificate!(
-                    "c.tenant_id = $1 AND (c.created_at, c.id) < ($2, $3) \
-                     ORDER BY c.created_at DESC, c.id DESC LIMIT $4"
-                );
-                self.rows(sql, args![first, id, rows]).await?
+                let own = args![which, now, within, first, id, rows];
+                self.rows(certificates!(""), own).await?
             }
         };
         let found: Result<Vec<Certificate>, _> =

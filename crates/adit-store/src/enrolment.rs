@@ -63,6 +63,8 @@ pub struct EnrolmentToken {
     pub replaces: bool,
     /// The certificate's name, for a token that is for an identity without a link key.
     pub name: Option<CertificateName>,
+    /// The name of who made it; none for one that a machine asked for.
+    pub made_by: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when on it is refused.
@@ -226,8 +228,8 @@ impl TenantStore {
         now: Timestamp,
         paging: &Paging,
     ) -> Result<Page<EnrolmentToken>, StoreError> {
-        let sql = "SELECT t.id, t.prefix, t.label, t.tags, t.uses, t.used, t.replaces, t.name, t.created_at, t.expires_at \
-             FROM enrolment_tokens t WHERE t.tenant_id = $1 AND t.deleted_at IS NULL AND (t.created_at, t.id) < ($2, $3) \
+        let sql = "SELECT t.id, t.prefix, t.label, t.tags, t.uses, t.used, t.replaces, t.name, p.name, t.created_at, t.expires_at \
+             FROM enrolment_tokens t LEFT JOIN principals p ON p.tenant_id = t.tenant_id AND p.id = t.created_by WHERE t.tenant_id = $1 AND t.deleted_at IS NULL AND (t.created_at, t.id) < ($2, $3) \
              AND t.expires_at > $4 AND t.used < t.uses ORDER BY t.created_at DESC, t.id DESC LIMIT $5";
         let place = paging.place(List::EnrolmentTokens, HIGHEST)?;
         let own = args![place.first, place.id, now, paging.rows()];
@@ -366,6 +368,7 @@ fn read(row: &mut Row) -> Result<EnrolmentToken, StoreError> {
         used: row.count()?,
         replaces: row.flag()?,
         name: maybe_word(row, "name of a token")?,
+        made_by: row.maybe_text()?,
         created_at: row.time()?,
         expires_at: row.time()?,
     })

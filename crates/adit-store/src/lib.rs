@@ -45,7 +45,7 @@ mod writer;
 
 pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
 pub use authenticator::{Authenticator, Factors};
-pub use certificate::{Certificate, CertificateFilter, NewCertificate};
+pub use certificate::{Certificate, CertificateFilter, CertificateState, NewCertificate};
 pub use company::{
     AskedIdentity, CompanyEntry, CompanyOutcome, CompanySignIn, EndedIdentity, ExternalAccount,
     GroupTeams, Identity, Linked, LogoutOutcome, LogoutWord, MAX_IDENTITIES, NewCompanySignIn,

@@ -7,7 +7,7 @@ use adit_core::certificate::{self, Order, Standing};
 use adit_core::pki::{self, Request};
 use adit_domain::certificate::{Carried, MAX_CARRIED};
 use adit_domain::{CertificateName, Code, Timestamp};
-use adit_store::CertificateFilter;
+use adit_store::{CertificateFilter, CertificateState};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -104,6 +104,8 @@ pub struct CertificateQuery {
     pub machine: Option<String>,
     /// Those of a name.
     pub name: Option<String>,
+    /// `counts` for those that open something, `expiring` for those of them that end soon, `ended` for the others; absent: all.
+    pub state: Option<String>,
     /// Where the page before it ended: its `next`.
     pub cursor: Option<String>,
     /// How many at most, 1 to 200.
@@ -127,9 +129,10 @@ pub async fn list(
     };
     let name = query.name.as_deref().map(read_name).transpose()?;
     let paging = api::paging(query.cursor.as_deref(), query.limit)?;
-    let filter = CertificateFilter { machine, name };
-    let found = gateway.list_certificates(&caller, &filter, &paging).await?;
     let now = gateway.clock.now();
+    let state = query.state.as_deref().map(read_state).transpose()?.map(|state| (state, now));
+    let filter = CertificateFilter { machine, name, state };
+    let found = gateway.list_certificates(&caller, &filter, &paging).await?;
     let items = found.items.iter().map(|certificate| shown(certificate, now)).collect();
     Ok(Json(List::of(items, found.next)))
 }
@@ -274,6 +277,18 @@ pub async fn rotate(
 ) -> Result<(StatusCode, Json<Authority>), ApiError> {
     let made = app.gateway.rotate_authority(&caller).await?;
     Ok((StatusCode::CREATED, Json(made.into())))
+}
+
+fn read_state(text: &str) -> Result<CertificateState, ApiError> {
+    match text {
+        "counts" => Ok(CertificateState::Counts),
+        "expiring" => Ok(certificate::EXPIRING),
+        "ended" => Ok(CertificateState::Ended),
+        _ => {
+            let sentence = "`state` is `counts`, `expiring` or `ended`.";
+            Err(ApiError::said(Code::RequestInvalid, sentence))
+        }
+    }
 }
 
 fn read_name(text: &str) -> Result<CertificateName, ApiError> {

@@ -100,6 +100,9 @@ pub struct EnrolmentToken {
     uses: u32,
     used: u32,
     replace: bool,
+    /// Who made it; absent for one that a machine asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_by: Option<String>,
     created_at: String,
     expires_at: String,
 }
@@ -123,6 +126,7 @@ pub async fn list(
         uses: token.uses,
         used: token.used,
         replace: token.replaces,
+        made_by: token.made_by,
         created_at: api::time(token.created_at),
         expires_at: api::time(token.expires_at),
     });

@@ -177,7 +177,10 @@ pub async fn me(
                 role: grant.role.clone(),
                 on: match &grant.on {
                     policy::Selection::All => "everything".to_owned(),
-                    policy::Selection::Machines(list) => format!("{} machines", list.len()),
+                    policy::Selection::Machines(list) => match list.len() {
+                        1 => "1 machine".to_owned(),
+                        many => format!("{many} machines"),
+                    },
                     policy::Selection::Matching(matcher) => {
                         adit_core::grant::matcher_words(matcher)
                     }

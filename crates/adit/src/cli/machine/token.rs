@@ -103,7 +103,7 @@ impl Tokens {
 
 async fn list(client: &Client, output: Output) -> Ended {
     let items = client.list(&["enrolment-tokens"], &[], MAX_LISTED).await?;
-    let mut table = Table::new(&["TOKEN", "LABEL", "TAGS", "USED", "MADE", "ENDS", "ID"]);
+    let mut table = Table::new(&["TOKEN", "LABEL", "TAGS", "USED", "MADE", "BY", "ENDS", "ID"]);
     let now = when::now();
     for token in read_all::<Listed>(&items)? {
         let tags: Vec<String> = token.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -114,6 +114,7 @@ async fn list(client: &Client, output: Output) -> Ended {
             tags.join(" ").into(),
             format!("{} of {}", token.used, token.uses).into(),
             when::ago(&token.created_at, now).into(),
+            token.made_by.unwrap_or_default().into(),
             when::ago(&token.expires_at, now).into(),
             (&token.id).into(),
         ]);
@@ -142,6 +143,7 @@ struct Listed {
     uses: u32,
     used: u32,
     replace: bool,
+    made_by: Option<String>,
     created_at: String,
     expires_at: String,
 }
