@@ -16,6 +16,11 @@ export function exact(at: string): string {
   return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
 
+/** The day alone, for what is years away. */
+export function day(at: string): string {
+  return new Date(at).toLocaleDateString(undefined, { dateStyle: "medium" });
+}
+
 /** "2 h 5 min", at most `units` of them. */
 export function duration(seconds: number, units = 2): string {
   const parts: string[] = [];
