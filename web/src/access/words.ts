@@ -1,4 +1,4 @@
-import type { Grant } from "../api/types";
+import type { AccessRequest, Grant } from "../api/types";
 
 /** On what a grant is, as the gateway says it in words. */
 export function where(grant: Pick<Grant, "on">): string {
@@ -15,6 +15,12 @@ export function when(conditions: Grant["conditions"]): string {
     conditions.approval ? "after approval" : "",
   ];
   return words.filter(Boolean).join(", ");
+}
+
+/** How a request for access stands. */
+export function stands({ state, decidedBy }: Pick<AccessRequest, "state" | "decidedBy">): string {
+  const word = state === "pending" ? "waits" : state;
+  return decidedBy ? `${word} by ${decidedBy}` : word;
 }
 
 /** A length of time in its largest whole unit. */

@@ -5,7 +5,7 @@ import type { SignInState } from "../api/types";
 export const knowsPasskeys =
   typeof PublicKeyCredential !== "undefined" && "parseCreationOptionsFromJSON" in PublicKeyCredential;
 
-/** Browsers take names only: at an address of numbers there is no passkey. Gives where there is one. */
+/** Browsers give passkeys to addresses with a name only. Gives the one of this gateway, where this is none. */
 export function namedAddress(): string | null {
   const { hostname, href } = location;
   if (hostname === "127.0.0.1" || hostname === "[::1]")
