@@ -88,6 +88,39 @@ export class Adit {
   }
 }
 
+/** An agent on a folder of its own, as a machine that joins runs it. */
+export class Agent {
+  constructor(dir, child) {
+    this.dir = dir;
+    this.child = child;
+  }
+
+  /** Runs the command that the console shows, with more arguments behind it, and then the agent. */
+  static async join(command, ...more) {
+    const dir = await mkdtemp(join(tmpdir(), "adit-agent-"));
+    const env = { ...process.env, ADIT_AGENT_DIR: dir };
+    const [, ...args] = command.trim().split(/\s+/);
+    const joining = spawn(process.env.ADIT_BIN, [...args, ...more], { env, stdio: ["ignore", "ignore", "pipe"] });
+    const said = [];
+    joining.stderr.on("data", (chunk) => said.push(chunk));
+    const status = await new Promise((done) => joining.once("close", done));
+    if (status !== 0) {
+      await rm(dir, { recursive: true, force: true });
+      throw new Error(`adit agent join ended with ${status}: ${Buffer.concat(said)}`);
+    }
+    return new Agent(dir, spawn(process.env.ADIT_BIN, ["agent", "run"], { env, stdio: "ignore" }));
+  }
+
+  async stop() {
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      const exited = new Promise((done) => this.child.once("exit", done));
+      this.child.kill("SIGTERM");
+      await exited;
+    }
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
 async function listeningInode(port) {
   const wanted = port.toString(16).toUpperCase().padStart(4, "0");
   const rows = (await readFile("/proc/net/tcp", "utf8")).split("\n").map((row) => row.trim().split(/\s+/));
