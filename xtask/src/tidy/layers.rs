@@ -17,6 +17,18 @@ const IO: &[&str] =
 /// What speaks a protocol to a peer belongs to planes and edges.
 const PROTOCOLS: &[&str] = &["axum", "http", "hyper", "kube", "russh", "sqlx", "tokio-tungstenite"];
 
+/// The root helper is small and has no network: nothing that brings a runtime, a database or a protocol.
+const HELPER: &[&str] = &[
+    "axum",
+    "hyper",
+    "reqwest",
+    "snow",
+    "sqlx",
+    "tokio",
+    "tokio-tungstenite",
+    "tokio-util",
+];
+
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
 const MECHANISM_UP: &[&str] =
     &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link"];
@@ -28,6 +40,7 @@ const SHIPPED: &[&str] = &[
     "adit-agent",
     "adit-core",
     "adit-domain",
+    "adit-helper",
     "adit-http",
     "adit-link",
     "adit-session",
@@ -39,6 +52,7 @@ const TESTS: &[&str] = &[
     "adit-agent",
     "adit-core",
     "adit-domain",
+    "adit-helper",
     "adit-http",
     "adit-link",
     "adit-session",
@@ -57,6 +71,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "adit-core", may: MECHANISM_UP, never: PROTOCOLS },
     Layer { name: "adit-http", may: PLANE, never: &["sqlx", "snow"] },
     Layer { name: "adit-agent", may: EDGE, never: &["axum", "hyper", "sqlx"] },
+    Layer { name: "adit-helper", may: GROUND, never: HELPER },
     Layer { name: "adit", may: SHIPPED, never: &["sqlx"] },
     Layer { name: "adit-testkit", may: SHIPPED, never: &[] },
     Layer { name: "adit-tests", may: TESTS, never: &[] },
