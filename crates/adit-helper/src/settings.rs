@@ -187,6 +187,16 @@ fn user_id(name: &str) -> Result<u32, SettingsError> {
     user.map(|user| user.uid.as_raw()).ok_or_else(unknown)
 }
 
+/// Gives the id of an account's own group.
+///
+/// # Errors
+/// [`SettingsError::Unknown`].
+pub fn group_of(name: &str) -> Result<u32, SettingsError> {
+    let unknown = || SettingsError::Unknown(name.to_owned());
+    let user = nix::unistd::User::from_name(name).map_err(|_| unknown())?;
+    user.map(|user| user.gid.as_raw()).ok_or_else(unknown)
+}
+
 fn group_id(name: &str) -> Result<u32, SettingsError> {
     let unknown = || SettingsError::Unknown(name.to_owned());
     let group = nix::unistd::Group::from_name(name).map_err(|_| unknown())?;

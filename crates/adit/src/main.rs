@@ -1,17 +1,19 @@
 //! Adit: one gate for every remote session. Gateway, agent and CLI in one binary.
 //!
-//! Read first: [`up`] (gateway and agent of this machine), [`serve`] (a gateway), [`agent`] (a machine), `cli` (everything a person or a
-//! script asks a gateway for).
+//! Read first: [`up`] (gateway and agent of this machine), [`serve`] (a gateway), [`agent`] (a machine), [`helper`] and [`unit`] (root's part),
+//! `cli` (everything a person or a script asks a gateway for).
 
 mod acme;
 mod agent;
 mod cli;
 mod config;
+mod helper;
 mod log;
 mod output;
 mod parent;
 mod serve;
 mod tls;
+mod unit;
 mod up;
 mod webhook;
 
@@ -35,6 +37,10 @@ enum Command {
     Serve(serve::Serve),
     /// Join a gateway as a machine, and serve it
     Agent(agent::Agent),
+    /// Do the few things that need root, for a gateway that is not
+    Helper(helper::Helper),
+    /// Run gateway, agent and root helper as services of systemd, each with no more than it needs
+    Unit(unit::Unit),
     #[command(flatten)]
     Client(cli::Command),
 }
@@ -46,6 +52,8 @@ fn main() -> ExitCode {
         Command::Up(up) => told(up.run()),
         Command::Serve(serve) => told(serve.run()),
         Command::Agent(agent) => told(agent.run()),
+        Command::Helper(helper) => told(helper.run()),
+        Command::Unit(unit) => told(unit.run()),
         Command::Client(command) => command.run_alone(cli::Context { grammar: Adit::command }),
     }
 }
