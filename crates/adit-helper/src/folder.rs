@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid, fstat, openat,
-    openat2, renameat_with, statat, unlinkat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Uid, fstat, openat, renameat_with,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -67,8 +67,7 @@ impl Folder {
     /// # Errors
     /// [`FolderError`].
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let fd = openat2(rustix::fs::CWD, path, READ, Mode::empty(), resolve)
+        let fd = walk(path)
             .map_err(|error| FolderError::Io { place: path.to_owned(), cause: error.into() })?;
         let folder = Self { path: path.to_owned(), fd };
         let about = fstat(&folder.fd).map_err(|error| folder.io("", error))?;
@@ -182,6 +181,22 @@ fn write(folder: impl AsFd, name: &str, content: &Content<'_>, owners: Owners) -
     }
     rustix::fs::fchmod(&file, content.mode)?;
     file.sync_all()
+}
+
+/// Opens a folder part by part, none of which may be a link.
+///
+/// `openat2` would do it in one call; systemd's `RestrictSUIDSGID=` takes that call away, because a filter cannot see its mode.
+pub(crate) fn walk(path: &Path) -> Result<OwnedFd, Errno> {
+    let mut parts = path.components();
+    if parts.next() != Some(Component::RootDir) {
+        return Err(Errno::INVAL);
+    }
+    let mut fd = openat(rustix::fs::CWD, "/", READ, Mode::empty())?;
+    for part in parts {
+        let Component::Normal(name) = part else { return Err(Errno::INVAL) };
+        fd = openat(&fd, name, READ | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok(fd)
 }
 
 fn remove(folder: impl AsFd, name: &str) -> Result<(), Errno> {

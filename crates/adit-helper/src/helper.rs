@@ -273,26 +273,24 @@ impl Helper {
     }
 
     fn run(&self, call: Call<'_>) -> Result<(String, String), Refusal> {
-        let what = match call {
-            Call::Reload(unit) => format!("{unit} was reloaded"),
-            Call::Restart(unit) => format!("{unit} was restarted"),
-            Call::DaemonReload => "systemd read its units anew".to_owned(),
+        let (what, done, not_done) = match call {
+            Call::Reload(unit) => (unit.as_str(), "was reloaded", "was not reloaded"),
+            Call::Restart(unit) => (unit.as_str(), "was restarted", "was not restarted"),
+            Call::DaemonReload => ("systemd", "read its units anew", "did not read its units anew"),
             Call::Test(server) => {
-                format!("{} says that its configuration is right", server.as_str())
+                (server.as_str(), "takes its configuration", "does not take its configuration")
             }
         };
-        let ran = self.programs.run(call);
-        let ran = ran.map_err(|error| {
-            Refusal::new(Why::Failed, format!("not done ({what}): {error}; is it installed?"))
-        })?;
-        if ran.is_good {
-            return Ok((what, ran.output));
+        let failed = |end: &str, output: String| {
+            let sentence =
+                format!("{what} {not_done} ({end}); mend what it says of that, then ask again");
+            Refusal { code: Why::Failed, sentence, output }
+        };
+        match self.programs.run(call) {
+            Ok(ran) if ran.is_good => Ok((format!("{what} {done}"), ran.output)),
+            Ok(ran) => Err(failed(&ran.end, ran.output)),
+            Err(error) => Err(failed(&error.to_string(), String::new())),
         }
-        let sentence = format!(
-            "not true ({what}): {}; what it said is below, mend that and ask again",
-            ran.end
-        );
-        Err(Refusal { code: Why::Failed, sentence, output: ran.output })
     }
 
     fn refuse(
@@ -372,7 +370,7 @@ fn party(peer: Option<Peer>) -> Party {
 
 fn not_listed(name: &str, list: &str) -> Refusal {
     let sentence = format!(
-        "{name} is not in the helper's settings; root may add it under `{list}` and restart the helper (`systemctl stop adit-helper.service`)"
+        "{name} is not in the helper's settings; root may add it under `{list}` in /etc/adit/helper.toml, then run `adit unit install` and `systemctl stop adit-helper.service`"
     );
     Refusal::new(Why::NotListed, sentence)
 }

@@ -6,9 +6,10 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
+use crate::folder::walk;
 use crate::name::{Name, UnitName};
 use crate::request::{OwnUnit, WebServer};
 
@@ -117,9 +118,12 @@ impl Settings {
     /// [`SettingsError`].
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let read = |cause: std::io::Error| SettingsError::Read { path: path.to_owned(), cause };
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let resolve = ResolveFlags::NO_SYMLINKS;
-        let file = rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(SettingsError::Relative(path.to_owned()));
+        };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file =
+            walk(folder).and_then(|folder| rustix::fs::openat(folder, name, flags, Mode::empty()));
         let file = File::from(file.map_err(|error| read(error.into()))?);
         let about = file.metadata().map_err(read)?;
         let own = rustix::process::geteuid().as_raw();

@@ -228,7 +228,7 @@ impl Ask {
                 for line in done.output.lines() {
                     output.line(line)?;
                 }
-                Ok(output.line(&capitalised(&done.sentence))?)
+                Ok(output.line(&format!("Done: {}.", done.sentence))?)
             }
             Err(adit_helper::client::AskError::Refused(refusal)) => {
                 if output.is_json() {
@@ -285,12 +285,6 @@ fn read(path: &Path) -> anyhow::Result<Secret<String>> {
 
 fn output(json: bool) -> Output {
     Output::of_process(if json { Form::Json } else { Form::Person })
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
 }
 
 impl From<Server> for WebServer {
