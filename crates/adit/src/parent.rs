@@ -33,6 +33,15 @@ pub fn runtime() -> io::Result<Runtime> {
 /// of a flood that has not changed lanes yet; not fewer, because with 900 sessions that are typed into the looks are a fifth of the work.
 const EVENTS_AFTER: u32 = 16;
 
+/// Keeps this process from leaving a core file, which would hold its keys. A system that refuses leaves it as it was, and
+/// `adit doctor --privileges` says so.
+pub fn leave_no_core_file() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "this process may leave a core file with its keys");
+    }
+}
+
 /// Resolves on SIGINT or SIGTERM, and, for a child of `adit up`, when its parent is gone.
 pub async fn stop_asked(has_parent: bool) {
     let (Ok(mut interrupt), Ok(mut terminate)) =

@@ -1,7 +1,9 @@
-//! `adit doctor`: what is wrong between this client, its gateway and its machines, and how to mend it.
+//! `adit doctor`: what is wrong between this client, its gateway and its machines, and how to mend it; and what the processes of this
+//! machine may do.
 
 mod checks;
 mod evidence;
+mod privileges;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,9 @@ use crate::output::{Cell, Output, Table, Tone};
 pub struct Doctor {
     #[command(flatten)]
     client: ClientOptions,
+    /// Say what each process of Adit on this machine may do, and whether that is too much; asks no gateway, and sees most as root
+    #[arg(long)]
+    privileges: bool,
 }
 
 /// How something stands.
@@ -73,6 +78,9 @@ impl Doctor {
     /// Looks for what is wrong.
     pub async fn run(self) -> Ended {
         let output = self.client.output.open();
+        if self.privileges {
+            return privileges::look(output);
+        }
         let findings = checks::look(&self.client.gateway).await;
         let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
         print(output, &findings, bad == 0)?;
