@@ -9,5 +9,6 @@ mod hosts;
 mod http;
 mod link;
 mod machines;
+mod privileges;
 mod session;
 mod sessions;

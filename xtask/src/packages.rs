@@ -39,6 +39,7 @@ pub const TESTS: &[Part] = &[
     part("sqlite3", "sqlite3"),
     part("sshd", "openssh-server"),
     part("strace", "strace"),
+    part("systemd-analyze", "systemd"),
     part("tmux", "tmux"),
     part("vim", "vim"),
 ];

@@ -18,16 +18,8 @@ const IO: &[&str] =
 const PROTOCOLS: &[&str] = &["axum", "http", "hyper", "kube", "russh", "sqlx", "tokio-tungstenite"];
 
 /// The root helper is small and has no network: nothing that brings a runtime, a database or a protocol.
-const HELPER: &[&str] = &[
-    "axum",
-    "hyper",
-    "reqwest",
-    "snow",
-    "sqlx",
-    "tokio",
-    "tokio-tungstenite",
-    "tokio-util",
-];
+const HELPER: &[&str] =
+    &["axum", "hyper", "reqwest", "snow", "sqlx", "tokio", "tokio-tungstenite", "tokio-util"];
 
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
 const MECHANISM_UP: &[&str] =
