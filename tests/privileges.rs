@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -101,21 +101,27 @@ impl Host {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// Starts the gateway as its account and gives an API token of the first administrator.
-    fn gateway(&self) -> (Ends, String) {
+    /// Starts a gateway and waits for the code of its setup link.
+    fn serves(&self, run: impl FnOnce(&[&str]) -> Command) -> (Ends, String) {
         self.state("adit-gateway");
-        let mut serve =
-            self.adit_as("adit-gateway", &["serve", "--config", "/etc/adit/gateway.toml"]);
+        let mut serve = run(&["serve", "--config", "/etc/adit/gateway.toml"]);
         let mut serve = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines().map_while(Result::ok);
         let gateway = Ends(serve);
         let mut said = Vec::new();
-        let link = lines.by_ref().inspect(|line| said.push(line.clone()));
-        let link = link.into_iter().find(|line| line.contains("#code="));
-        let link = link.unwrap_or_else(|| panic!("no setup link: {said:?}"));
+        let code = lines.by_ref().find_map(|line| {
+            let code = line.split_once("#code=").map(|(_, code)| code.to_owned());
+            said.push(line);
+            code
+        });
         // Read on, so that the gateway's log never waits.
         std::thread::spawn(move || lines.for_each(drop));
-        let code = link.split_once("#code=").unwrap().1;
+        (gateway, code.unwrap_or_else(|| panic!("no setup link: {said:?}")))
+    }
+
+    /// Starts the gateway as its account and gives an API token of the first administrator.
+    fn gateway(&self) -> (Ends, String) {
+        let (gateway, code) = self.serves(|arguments| self.adit_as("adit-gateway", arguments));
         let first = json!({"token": code, "name": "admin", "password": "four green llamas dance"});
         self.curl(&["-d", &first.to_string()], "/api/v1/setup");
         let me = self.curl(&[], "/api/v1/me");
@@ -260,12 +266,8 @@ fn a_gateway_that_is_root_or_that_sudo_serves_is_told_to_be_too_much() {
     fs::create_dir_all(host.path("etc/sudoers.d")).unwrap();
     let rule = "adit-gateway ALL=(root) NOPASSWD: /usr/bin/certbot *\n";
     fs::write(host.path("etc/sudoers.d/adit"), rule).unwrap();
-    fs::create_dir(host.path("lib/data")).unwrap();
-    let mut serve = host.adit(&["serve", "--data", "/var/lib/data", "--listen", "127.0.0.1:7800"]);
-    let mut serve = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let gateway = Ends(serve);
-    assert!(lines.any(|line| line.contains("#code=")), "it stands");
+    run(&mut host.adit(&["unit", "install"]));
+    let gateway = host.serves(|arguments| host.adit(arguments)).0;
     let told = host.adit(&["doctor", "--privileges"]).output().unwrap();
     let said = String::from_utf8_lossy(&told.stdout);
     assert!(!told.status.success());

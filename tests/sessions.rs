@@ -2,6 +2,7 @@
 
 pub mod access;
 mod audience;
+mod bound_tickets;
 mod crash;
 mod disk;
 mod frames;

@@ -41,6 +41,19 @@ test("one click opens a shell that answers", async () => {
   await window.shows("42 is the answer");
 });
 
+// BEY-5
+test("the ticket of a page is bound to a key that can't leave it", async () => {
+  const window = await signedIn();
+  const seen = window.page.waitForRequest((request) => request.url().endsWith("/api/v1/tickets"));
+  await window.connect();
+  await window.run("echo bound $((6*7))");
+  await window.shows("bound 42");
+  const { dpopJkt } = (await seen).postDataJSON();
+  assert.match(dpopJkt, /^[\w-]{43}$/);
+  const issued = (await adit.api("GET", "/api/v1/audit?limit=50")).items.filter((one) => one.event === "ticket.issue");
+  assert.equal(issued[0].details.boundToKey, true);
+});
+
 // TERM-1
 test("the shell knows the window's size, and follows it", async () => {
   const window = await signedIn();

@@ -1,7 +1,7 @@
 //! What only PostgreSQL has to show: the second wall, several gateways, a server that goes away.
 
 use adit_domain::{GatewayId, TenantId};
-use adit_store::{Opening, Store, StoreError, silent};
+use adit_store::{Opening, Redemption, Store, StoreError, silent};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -75,12 +75,13 @@ async fn of_two_gateways_that_redeem_a_ticket_one_gets_it() {
         let (hash, _) = world.ticket(ann, web).await;
         let attempts = (0..50).map(|number| {
             let store = if number % 2 == 0 { world.store.clone() } else { second.clone() };
-            tokio::spawn(
-                async move { store.redeem_ticket(hash, NOW, told("redeem")).await.unwrap() },
-            )
+            tokio::spawn(async move {
+                store.redeem_ticket(hash, None, NOW, told("redeem")).await.unwrap()
+            })
         });
         let outcomes = join_all(attempts).await;
-        let won = outcomes.into_iter().filter(|outcome| outcome.as_ref().unwrap().is_some());
+        let is_won = |outcome: &Redemption| matches!(outcome, Redemption::Redeemed(_));
+        let won = outcomes.into_iter().filter(|outcome| is_won(outcome.as_ref().unwrap()));
         assert_eq!(won.count(), 1);
     }
     assert_eq!(verified(&world.store).await.len() + verified(&second).await.len(), 1_000);

@@ -1,7 +1,9 @@
 use adit_domain::session::State;
-use adit_domain::ticket::{Purpose, Ticket};
+use adit_domain::ticket::{Purpose, Thumbprint, Ticket};
 use adit_domain::{Code, EndReason, SessionId, TicketId};
-use adit_store::{Conflict, NewEvent, SecretHash, SessionBytes, Store, StoreError, silent};
+use adit_store::{
+    Conflict, NewEvent, Redemption, SecretHash, SessionBytes, Store, StoreError, silent,
+};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
@@ -13,16 +15,21 @@ on_both!(
     a_ticket_is_refused_from_its_end_on,
     a_redeemed_ticket_says_what_was_issued,
     a_voided_ticket_is_refused,
+    a_ticket_goes_to_the_key_that_it_is_bound_to,
     a_ticket_needs_its_session,
     tickets_are_forgotten_and_unused_sessions_end,
 );
 
-fn redeemed(outcome: &Option<Ticket>) -> Vec<NewEvent> {
-    vec![event(if outcome.is_some() { "ticket.redeemed" } else { "ticket.refused" })]
+fn redeemed(outcome: &Redemption) -> Vec<NewEvent> {
+    let is_redeemed = matches!(outcome, Redemption::Redeemed(_));
+    vec![event(if is_redeemed { "ticket.redeemed" } else { "ticket.refused" })]
 }
 
 async fn redeem(store: &Store, hash: SecretHash) -> Option<Ticket> {
-    store.redeem_ticket(hash, NOW, redeemed).await.unwrap()
+    match store.redeem_ticket(hash, None, NOW, redeemed).await.unwrap() {
+        Redemption::Redeemed(ticket) => Some(ticket),
+        Redemption::OtherKey(_) | Redemption::Unknown => None,
+    }
 }
 
 async fn of_fifty_that_redeem_a_ticket_one_gets_it(world: World) {
@@ -49,9 +56,10 @@ async fn a_ticket_is_refused_from_its_end_on(world: World) {
     let (ann, web) = (world.user("ann").await, world.machine("web").await);
     let (late, _) = world.ticket(ann, web).await;
     let (timely, _) = world.ticket(ann, web).await;
-    let refused = world.store.redeem_ticket(late, later(30_000), silent).await.unwrap();
-    let taken = world.store.redeem_ticket(timely, later(29_999), silent).await.unwrap();
-    assert_eq!((refused, taken.is_some()), (None, true));
+    let refused = world.store.redeem_ticket(late, None, later(30_000), silent).await.unwrap();
+    let taken = world.store.redeem_ticket(timely, None, later(29_999), silent).await.unwrap();
+    assert_eq!(refused, Redemption::Unknown);
+    assert!(matches!(taken, Redemption::Redeemed(_)));
     // R28
     assert_eq!(
         redeem(&world.store, late).await,
@@ -69,6 +77,35 @@ async fn a_redeemed_ticket_says_what_was_issued(world: World) {
     let join = Ticket { id, purpose: Purpose::Join, ..ticket(&world.tenant, ann, web, live) };
     world.tenant.issue_ticket(join.clone(), hash, None, told("ticket.issued")).await.unwrap();
     assert_eq!(redeem(&world.store, hash).await, Some(join));
+}
+
+async fn a_ticket_goes_to_the_key_that_it_is_bound_to(world: World) {
+    // BEY-5
+    let (ann, web) = (world.user("ann").await, world.machine("web").await);
+    let live = world.session(ann, web, NOW).await;
+    let (hash, key) = (some_hash(), Thumbprint([7; 32]));
+    let own = ticket(&world.tenant, ann, web, live);
+    let bound = Ticket { purpose: Purpose::Join, key: Some(key), ..own };
+    world.tenant.issue_ticket(bound.clone(), hash, None, silent).await.unwrap();
+    let store = &world.store;
+    let redeem = async |proved, at| store.redeem_ticket(hash, proved, at, silent).await.unwrap();
+    let other = Redemption::OtherKey(bound.clone());
+    assert_eq!(redeem(None, NOW).await, other);
+    assert_eq!(redeem(Some(Thumbprint([8; 32])), NOW).await, other);
+    assert_eq!(redeem(Some(key), NOW).await, Redemption::Redeemed(bound));
+    assert_eq!(redeem(Some(key), NOW).await, Redemption::Unknown);
+    assert_eq!(redeem(None, NOW).await, Redemption::Unknown);
+    let late = some_hash();
+    let id = TicketId(Uuid::now_v7());
+    let again = Ticket {
+        id,
+        key: Some(key),
+        purpose: Purpose::Join,
+        ..ticket(&world.tenant, ann, web, live)
+    };
+    world.tenant.issue_ticket(again, late, None, silent).await.unwrap();
+    let refused = store.redeem_ticket(late, None, later(30_000), silent).await.unwrap();
+    assert_eq!(refused, Redemption::Unknown, "of one that ran out nobody hears that it is bound");
 }
 
 async fn a_voided_ticket_is_refused(world: World) {

@@ -207,6 +207,7 @@ pub fn ticket(
         issued_at: NOW,
         expires_at: later(30_000),
         credential: None,
+        key: None,
     }
 }
 

@@ -38,6 +38,7 @@ pub mod oauth;
 pub mod people;
 pub mod pki;
 pub mod places;
+pub mod proof;
 pub mod random;
 pub mod recording;
 pub mod request;

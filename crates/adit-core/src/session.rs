@@ -25,6 +25,7 @@ use crate::access::{Caller, Refusal, machine_party, target_of};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
 use crate::places::Place;
+use crate::ticket::Presented;
 use crate::what_ends::circumstances;
 use driver::Start;
 use relay::Screen;
@@ -88,10 +89,11 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Refusal`] when the ticket does not count, policy has changed its mind, or the machine is not here. The ticket is spent in
-    /// every case.
+    /// every case
+    /// but one: a ticket that is bound to another key stays good for whoever has that key.
     pub async fn admit(
         &self,
-        presented: &str,
+        presented: Presented<'_>,
         hand: Hand,
         address: Option<IpAddr>,
     ) -> Result<Admission, Refusal> {

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use adit_domain::session::State;
-use adit_domain::ticket::{Purpose, Ticket};
+use adit_domain::ticket::{Purpose, Thumbprint, Ticket};
 use adit_domain::{Capabilities, Capability, Code, SessionId, TicketId, Timestamp};
 use adit_store::{
-    Machine, NewSession, SecretHash, Session, SessionBytes, SessionKind, SessionNote,
+    Machine, NewSession, Redemption, SecretHash, Session, SessionBytes, SessionKind, SessionNote,
 };
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal, machine_party};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
+use crate::proof;
 use crate::token::{self, Minted, Plane};
 
 /// What somebody wants to open.
@@ -32,6 +33,8 @@ pub struct Wish {
     pub size: Option<(u16, u16)>,
     /// How long the ticket lives.
     pub life: Option<Duration>,
+    /// The key that whoever redeems the ticket must prove.
+    pub key: Option<Thumbprint>,
 }
 
 /// How somebody wants to come to a session that lives.
@@ -41,6 +44,15 @@ pub enum Mode {
     Control,
     /// To watch.
     View,
+}
+
+/// What somebody presents to be admitted.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// The ticket.
+    pub ticket: &'a str,
+    /// The proof of the key that the ticket is bound to; empty: none.
+    pub proof: &'a str,
 }
 
 /// A ticket that was just issued.
@@ -108,6 +120,7 @@ impl Gateway {
             issued_at: now,
             expires_at: now + life,
             credential: Some(caller.credential),
+            key: wish.key,
         };
         let reserved = NewSession {
             id: session,
@@ -147,6 +160,7 @@ impl Gateway {
         caller: &Caller,
         session: SessionId,
         mode: Mode,
+        key: Option<Thumbprint>,
     ) -> Result<IssuedTicket, Refusal> {
         let session = self.find_session(caller, session).await?;
         if session.state == State::Ended {
@@ -170,6 +184,7 @@ impl Gateway {
             issued_at: now,
             expires_at: now + adit_domain::ticket::LIFE,
             credential: Some(caller.credential),
+            key,
         };
         let sentence = format!(
             "{} asked to join a session on {}",
@@ -189,6 +204,7 @@ impl Gateway {
             .with("ticket", json!(ticket.id.to_string()))
             .with("session", json!(ticket.session.to_string()))
             .with("capabilities", json!(ticket.capabilities.names()))
+            .with("boundToKey", json!(ticket.key.is_some()))
     }
 
     async fn store_ticket(
@@ -208,32 +224,55 @@ impl Gateway {
     /// Spends a ticket. Whatever happens next, it opens nothing again.
     ///
     /// # Errors
-    /// [`Code::TicketInvalid`] alike for one that was used, has expired or never was.
+    /// [`Code::TicketInvalid`] alike for one that was used, has expired, never was or is bound to another key. The last still counts,
+    /// for whoever has its key.
     pub async fn redeem_ticket(
         &self,
-        presented: &str,
+        presented: Presented<'_>,
         address: Option<IpAddr>,
     ) -> Result<Ticket, Refusal> {
         let invalid = || Refusal::Code(Code::TicketInvalid);
         let refusal = self
             .event("ticket.refused", &Actor::nobody(address), "A ticket was refused")
             .denied(Code::TicketInvalid);
-        let Ok(hash) = token::read(Plane::Ticket, presented) else {
-            self.note(refusal).await;
-            return Err(invalid());
+        let now: Timestamp = self.clock.now();
+        let proved = match presented.proof {
+            "" => Ok(None),
+            proof => proof::read(proof, presented.ticket).map(Some),
+        };
+        let (proved, hash) = match (proved, token::read(Plane::Ticket, presented.ticket)) {
+            (Ok(proved), Ok(hash)) => (proved, hash),
+            (Err(why), _) => {
+                self.note(refusal.with("proof", json!(why.as_str()))).await;
+                return Err(invalid());
+            }
+            (_, Err(_)) => {
+                self.note(refusal).await;
+                return Err(invalid());
+            }
         };
         let success = self.event("ticket.redeem", &Actor::nobody(address), "A ticket was redeemed");
-        let tell = move |found: &Option<Ticket>| match found {
-            None => refusal.only(),
-            Some(ticket) => success
+        let of = |event: audit::Draft, ticket: &Ticket| {
+            event
                 .on(audit::party("session", ticket.session.0, ticket.session.to_string()))
-                .by(audit::party("user", ticket.principal.0, ticket.principal.to_string()))
                 .with("ticket", json!(ticket.id.to_string()))
-                .only(),
         };
-        let now: Timestamp = self.clock.now();
-        let found = self.store.redeem_ticket(SecretHash(hash.0), now, tell).await?;
-        found.ok_or_else(invalid)
+        let tell = move |redemption: &Redemption| match redemption {
+            Redemption::Unknown => refusal.only(),
+            Redemption::OtherKey(ticket) => {
+                of(refusal, ticket).with("proof", json!("another key")).only()
+            }
+            Redemption::Redeemed(ticket) => {
+                let principal = ticket.principal;
+                of(success, ticket)
+                    .by(audit::party("user", principal.0, principal.to_string()))
+                    .only()
+            }
+        };
+        match self.store.redeem_ticket(SecretHash(hash.0), proved, now, tell).await? {
+            Redemption::Redeemed(ticket) => Ok(ticket),
+            Redemption::OtherKey(_) | Redemption::Unknown => Err(invalid()),
+        }
     }
 }
 

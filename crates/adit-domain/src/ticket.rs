@@ -54,4 +54,10 @@ pub struct Ticket {
     pub expires_at: Timestamp,
     /// The sign-in or token that asked; whoever comes with the ticket goes when that ends.
     pub credential: Option<TokenId>,
+    /// The key that whoever redeems it must prove, by its thumbprint; none: the ticket is enough.
+    pub key: Option<Thumbprint>,
 }
+
+/// The SHA-256 thumbprint of a public key. Source: RFC 7638.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Thumbprint(pub [u8; 32]);

@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use adit_core::session::outbox::ToViewer;
 use adit_core::session::viewer::FromViewer;
 use adit_core::session::{Admission, Hand};
-use adit_core::ticket::Wish;
+use adit_core::ticket::{Presented, Wish};
 use adit_core::{Caller, Refusal};
 use adit_domain::{Capabilities, Code};
 use adit_wire::asciicast::Joiner;
@@ -119,7 +119,8 @@ async fn open(
         Wish { capabilities, command: command.unwrap_or_default(), pty: true, ..Wish::default() };
     let issued = app.gateway.issue_ticket(&caller, &machine_id, wish).await?;
     let hand = Hand { cols: cols.unwrap_or(0), rows: rows.unwrap_or(0), ..Hand::default() };
-    app.gateway.admit(issued.minted.secret.expose(), hand, address).await
+    let presented = Presented { ticket: issued.minted.secret.expose(), proof: "" };
+    app.gateway.admit(presented, hand, address).await
 }
 
 async fn relay(

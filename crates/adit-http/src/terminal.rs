@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use adit_core::session::outbox::ToViewer;
 use adit_core::session::viewer::{FromViewer, Seat};
 use adit_core::session::{Admission, Hand};
+use adit_core::ticket::Presented;
 use adit_core::{Refusal, failpoint};
 use adit_domain::{Code, EndReason};
 use adit_link::lanes;
@@ -101,7 +102,8 @@ async fn binary(
         writer: redeem.writer.to_vec(),
         input_position: redeem.input_position,
     };
-    let admission = match app.gateway.admit(&redeem.ticket, hand, address).await {
+    let presented = Presented { ticket: &redeem.ticket, proof: &redeem.proof };
+    let admission = match app.gateway.admit(presented, hand, address).await {
         Ok(admission) => admission,
         Err(refusal) => return refuse(out, &refusal).await,
     };

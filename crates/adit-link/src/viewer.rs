@@ -46,6 +46,8 @@ pub struct Start {
     pub rows: u16,
     /// Where an earlier connection to the same session stood.
     pub resume: Option<Resume>,
+    /// The proof of the key that the ticket is bound to; empty: it is bound to none.
+    pub proof: String,
 }
 
 /// Where a viewer stood when its connection was lost.
@@ -146,6 +148,7 @@ impl Viewer {
                 output_position: position,
                 writer: resume.writer.clone(),
                 input_position: resume.input.acknowledged(),
+                proof: start.proof,
             }),
             admitted: false,
             writer: resume.writer,

@@ -83,6 +83,6 @@ pub use store::{Meter, NoMeter, Store, StoreConfig, StoreOptions, TenantStore};
 pub use support::{Agreed, NewSupportCode, Support};
 pub use team::{LOCAL as LOCAL_MEMBER, Member, Team};
 pub use tenant::{Tenant, TenantAdmin};
-pub use ticket::Forgotten;
+pub use ticket::{Forgotten, Redemption};
 
 pub use adit_wire::audit::{AuditEvent, Chain, Outcome, Party, Record};

@@ -35,6 +35,7 @@ const STEPS: &[Step] = steps! {
     10 "0010_oauth";
     11 "0011_company";
     12 "0012_support";
+    13 "0013_ticket_key";
 };
 
 /// The schema's newest version.

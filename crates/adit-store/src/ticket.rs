@@ -1,6 +1,6 @@
 //! Tickets: issued with the session that they open, redeemed once. Only their hashes are kept.
 
-use adit_domain::ticket::{Purpose, Ticket};
+use adit_domain::ticket::{Purpose, Thumbprint, Ticket};
 use adit_domain::{
     Code, MachineId, PrincipalId, SessionId, TenantId, TicketId, Timestamp, TokenId,
 };
@@ -18,6 +18,17 @@ pub struct Forgotten {
     pub sessions: Vec<(TenantId, SessionId)>,
 }
 
+/// What became of a ticket that was presented.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Redemption {
+    /// It is spent, for whoever presented it.
+    Redeemed(Ticket),
+    /// It is bound to a key that was not proved, and still counts.
+    OtherKey(Ticket),
+    /// It was redeemed, revoked, has expired or never was.
+    Unknown,
+}
+
 impl TenantStore {
     /// Adds a ticket, and the session that it opens where it opens one.
     ///
@@ -33,8 +44,8 @@ impl TenantStore {
     where
         E: FnOnce(&()) -> Vec<NewEvent> + Send + 'static,
     {
-        let sql = "INSERT INTO tickets (tenant_id, id, hash, principal_id, machine_id, session_id, purpose, capabilities, state, issued_at, expires_at, credential_id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'issued', $9, $10, $11)";
+        let sql = "INSERT INTO tickets (tenant_id, id, hash, principal_id, machine_id, session_id, purpose, capabilities, state, issued_at, expires_at, credential_id, key_thumbprint) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'issued', $9, $10, $11, $12)";
         let own = args![
             ticket.id,
             hash,
@@ -45,7 +56,8 @@ impl TenantStore {
             write_capabilities(ticket.capabilities),
             ticket.issued_at,
             ticket.expires_at,
-            ticket.credential
+            ticket.credential,
+            ticket.key.map(|key| key.0)
         ];
         self.write(tell, move |tx| {
             Box::pin(async move {
@@ -77,32 +89,43 @@ impl TenantStore {
 }
 
 impl Store {
-    /// Redeems a ticket: of any number at once, one gets it. `None`: redeemed, revoked, expired or never issued.
+    /// Redeems a ticket: of any number at once, one gets it. One that is bound to a key goes to whoever proved that key, and stays
+    /// as it is when another comes.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn redeem_ticket<E>(
         &self,
         hash: SecretHash,
+        proved: Option<Thumbprint>,
         now: Timestamp,
         tell: E,
-    ) -> Result<Option<Ticket>, StoreError>
+    ) -> Result<Redemption, StoreError>
     where
-        E: FnOnce(&Option<Ticket>) -> Vec<NewEvent> + Send + 'static,
+        E: FnOnce(&Redemption) -> Vec<NewEvent> + Send + 'static,
     {
         let sql = "UPDATE tickets SET state = 'redeemed', redeemed_at = $2 WHERE hash = $1 AND state = 'issued' AND expires_at > $2 \
-             RETURNING id, tenant_id, principal_id, machine_id, session_id, purpose, capabilities, issued_at, expires_at, credential_id";
+             AND (key_thumbprint IS NULL OR key_thumbprint = $3) \
+             RETURNING id, tenant_id, principal_id, machine_id, session_id, purpose, capabilities, issued_at, expires_at, credential_id, key_thumbprint";
+        let bound = "SELECT id, tenant_id, principal_id, machine_id, session_id, purpose, capabilities, issued_at, expires_at, credential_id, key_thumbprint \
+             FROM tickets WHERE hash = $1 AND state = 'issued'";
         // One that came too late stays refused, should the clock be set back.
         let late = "UPDATE tickets SET state = 'revoked' WHERE hash = $1 AND state = 'issued' AND expires_at <= $2";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let Some(mut row) = tx.row(sql, args![hash, now]).await? else {
-                    tx.run(late, args![hash, now]).await?;
-                    return Ok(None);
+                let proved = proved.map(|key| key.0);
+                if let Some(mut row) = tx.row(sql, args![hash, now, proved]).await? {
+                    let ticket = read(&mut row)?;
+                    tx.enter(Scope::Tenant(ticket.tenant)).await?;
+                    return Ok(Redemption::Redeemed(ticket));
+                }
+                tx.run(late, args![hash, now]).await?;
+                let Some(mut row) = tx.row(bound, args![hash]).await? else {
+                    return Ok(Redemption::Unknown);
                 };
                 let ticket = read(&mut row)?;
                 tx.enter(Scope::Tenant(ticket.tenant)).await?;
-                Ok(Some(ticket))
+                Ok(Redemption::OtherKey(ticket))
             })
         })
         .await
@@ -158,5 +181,6 @@ fn read(row: &mut Row) -> Result<Ticket, StoreError> {
         issued_at: row.time()?,
         expires_at: row.time()?,
         credential: row.maybe_uuid()?.map(TokenId),
+        key: row.maybe_hash()?.map(Thumbprint),
     })
 }

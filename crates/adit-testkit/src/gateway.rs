@@ -213,8 +213,21 @@ impl TestGateway {
         ticket: &str,
         resume: Option<Resume>,
     ) -> Result<Terminal, ViewerError> {
-        let ticket = Secret::new(ticket.to_owned());
-        let start = Start { ticket, cols: 80, rows: 24, resume };
+        self.redeem_with(ticket, "", resume).await
+    }
+
+    /// Does the same with the proof of a key.
+    ///
+    /// # Errors
+    /// When the gateway does not take the connection.
+    pub async fn redeem_with(
+        &self,
+        ticket: &str,
+        proof: &str,
+        resume: Option<Resume>,
+    ) -> Result<Terminal, ViewerError> {
+        let (ticket, proof) = (Secret::new(ticket.to_owned()), proof.to_owned());
+        let start = Start { ticket, cols: 80, rows: 24, resume, proof };
         Terminal::connect(&self.websocket("/ws/terminal"), &Trust::System, start).await
     }
 

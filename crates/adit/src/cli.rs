@@ -23,6 +23,7 @@ mod login;
 mod machine;
 mod options;
 mod play;
+mod proof;
 mod recording;
 mod request;
 mod role;

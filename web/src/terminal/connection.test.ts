@@ -82,7 +82,7 @@ function setUp(mode: "control" | "view" = "control", target: Target = { machine:
     async ticket(wanted) {
       asked.push(wanted);
       if (world.refuse) throw world.refuse;
-      return { ticket: `ticket ${asked.length}`, url: "/ws/terminal" };
+      return { ticket: `ticket ${asked.length}`, url: "/ws/terminal", proof: `proof ${asked.length}` };
     },
     open() {
       const socket = new FakeSocket();
@@ -121,7 +121,10 @@ test("the first frame redeems the ticket with the size of the window", async () 
   const { connection, admitted, status } = setUp();
   connection.start();
   const socket = await admitted();
-  expect(socket.messages[0]).toMatchObject({ case: "redeem", value: { ticket: "ticket 1", cols: 80, rows: 24 } });
+  expect(socket.messages[0]).toMatchObject({
+    case: "redeem",
+    value: { ticket: "ticket 1", proof: "proof 1", cols: 80, rows: 24 },
+  });
   expect(status().kind).toBe("live");
 });
 

@@ -47,10 +47,18 @@ export interface Screen {
   status(status: Status): void;
 }
 
+/** What opens one connection. */
+export interface Ticket {
+  ticket: string;
+  url: string;
+  /** The proof of its key; empty: it is bound to none. */
+  proof: string;
+}
+
 /** What a connection needs of its surroundings. */
 export interface World {
-  /** Asks for a ticket. Throws `Refused` when asking again is useless. */
-  ticket(target: Target, mode: Mode): Promise<{ ticket: string; url: string }>;
+  /** Asks for a ticket, and proves the key that it is bound to. Throws `Refused` when asking again is useless. */
+  ticket(target: Target, mode: Mode): Promise<Ticket>;
   open(url: string): WebSocket;
   now(): number;
   random(): number;
@@ -136,9 +144,9 @@ export class Connection {
   async #connect(): Promise<void> {
     const turn = ++this.#turn;
     try {
-      const { ticket, url } = await this.#world.ticket(this.#target, this.#mode);
+      const ticket = await this.#world.ticket(this.#target, this.#mode);
       if (turn !== this.#turn || this.#ended) return;
-      this.#redeem(this.#world.open(url), ticket);
+      this.#redeem(this.#world.open(ticket.url), ticket);
     } catch (error) {
       if (turn !== this.#turn || this.#ended) return;
       if (error instanceof Refused) this.#finish({ code: error.code, sentence: error.message });
@@ -146,7 +154,7 @@ export class Connection {
     }
   }
 
-  #redeem(socket: WebSocket, ticket: string): void {
+  #redeem(socket: WebSocket, { ticket, proof }: Ticket): void {
     this.#socket = socket;
     this.#admitted = false;
     socket.binaryType = "arraybuffer";
@@ -154,7 +162,7 @@ export class Connection {
     socket.onopen = () => {
       const resume = this.output.next === null ? {} : { outputPosition: BigInt(this.output.next) };
       const writer = { writer: this.#writer, inputPosition: BigInt(this.input.acknowledged) };
-      this.#say({ case: "redeem", value: { ticket, ...this.#screen.size(), ...resume, ...writer } });
+      this.#say({ case: "redeem", value: { ticket, proof, ...this.#screen.size(), ...resume, ...writer } });
     };
     socket.onmessage = (event) => {
       if (this.#socket === socket) this.#receive(new Uint8Array(event.data as ArrayBuffer));

@@ -1,13 +1,18 @@
 import { ApiError, api, take } from "../api/client";
 import { withProof } from "../sign-in/proof.svelte";
+import { boundKey, prove } from "./bound-key";
 import { isPassing, type Mode, Refused, type Target, type World } from "./connection";
 
 /** The browser's own network, clock and dice. */
 export const browserWorld: World = {
   async ticket(target: Target, mode: Mode) {
-    const body = "machine" in target ? { machine: target.machine } : { session: target.session, mode };
+    const key = await boundKey();
+    const bound = key ? { dpopJkt: key.thumbprint } : {};
+    const body =
+      "machine" in target ? { machine: target.machine, ...bound } : { session: target.session, mode, ...bound };
     try {
-      return await withProof(() => take(api.POST("/api/v1/tickets", { body })));
+      const { ticket, url } = await withProof(() => take(api.POST("/api/v1/tickets", { body })));
+      return { ticket, url, proof: key ? await prove(key, ticket, sameOrigin(url)) : "" };
     } catch (error) {
       // A code of `http.…` is a proxy's answer while the gateway is away.
       const said = error instanceof ApiError && error.status >= 400 && !error.code.startsWith("http.");

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Body;
-use crate::api::ticket::{read_capabilities, websocket_url};
+use crate::api::ticket::{read_capabilities, read_thumbprint, websocket_url};
 use crate::app::App;
 use crate::auth::Authenticated;
 use crate::problem::{ApiError, Fails};
@@ -34,6 +34,8 @@ pub struct Spawn {
     rows: Option<u32>,
     /// A command; absent: a login shell.
     command: Option<Vec<String>>,
+    /// The key that whoever redeems the token must prove: its JWK thumbprint (RFC 7638, SHA-256), as `dpop_jkt` of RFC 9449 section 10.
+    dpop_jkt: Option<String>,
 }
 
 /// A session that waits for its first frame.
@@ -66,6 +68,7 @@ pub async fn spawn(
         env: vec![],
         size: body.cols.zip(body.rows).map(|(cols, rows)| (cells(cols), cells(rows))),
         life: Some(SPAWN_LIFE),
+        key: body.dpop_jkt.as_deref().map(read_thumbprint).transpose()?,
     };
     let issued = app.gateway.issue_ticket(&caller, &body.machine_id, wish).await?;
     Ok(Json(Spawned {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::Refusal;
 use adit_core::ticket::{IssuedTicket, Mode, Wish};
+use adit_core::{Refusal, proof};
+use adit_domain::ticket::Thumbprint;
 use adit_domain::{Capabilities, Capability, Code};
 use axum::Json;
 use axum::extract::State;
@@ -35,6 +36,8 @@ pub struct NewTicket {
     pty: Option<bool>,
     /// Variables for the command: `LANG`, `LC_*`, `TERM` and `COLORTERM` are taken.
     env: Option<BTreeMap<String, String>>,
+    /// The key that whoever redeems the ticket must prove: its JWK thumbprint (RFC 7638, SHA-256), as `dpop_jkt` of RFC 9449 section 10.
+    dpop_jkt: Option<String>,
 }
 
 /// A ticket, shown once.
@@ -74,7 +77,7 @@ pub async fn issue(
                 Some("view") => Mode::View,
                 Some(_) => return Err(bad("`mode` is `control` or `view`.")),
             };
-            app.gateway.issue_join_ticket(&caller, session, mode).await?
+            app.gateway.issue_join_ticket(&caller, session, mode, body.key()?).await?
         }
         _ => return Err(bad("Name either a `machine` or a `session`.")),
     };
@@ -87,8 +90,20 @@ impl NewTicket {
         let command = self.command.clone().unwrap_or_default();
         let pty = command.is_empty() || self.pty.unwrap_or(false);
         let env = self.env.clone().unwrap_or_default().into_iter().collect();
-        Ok(Wish { capabilities, command, pty, env, size: None, life: None })
+        let key = self.key()?;
+        Ok(Wish { capabilities, command, pty, env, size: None, life: None, key })
     }
+
+    fn key(&self) -> Result<Option<Thumbprint>, ApiError> {
+        self.dpop_jkt.as_deref().map(read_thumbprint).transpose()
+    }
+}
+
+/// Reads the thumbprint of a key.
+pub(super) fn read_thumbprint(text: &str) -> Result<Thumbprint, ApiError> {
+    let sentence =
+        "`dpopJkt` is the SHA-256 thumbprint of a JWK (RFC 7638), in base64url without padding.";
+    proof::parse(text).ok_or_else(|| ApiError::said(Code::RequestInvalid, sentence))
 }
 
 fn shown(app: &App, issued: &IssuedTicket) -> Ticket {

@@ -6,7 +6,7 @@ const WRITER: &[u8] = b"writer-1";
 
 fn start(resume: Option<Resume>) -> Viewer {
     let ticket = Secret::new("atk_ticket".to_owned());
-    Viewer::new(Start { ticket, cols: 80, rows: 24, resume })
+    Viewer::new(Start { ticket, cols: 80, rows: 24, resume, proof: String::new() })
 }
 
 fn tell(viewer: &mut Viewer, message: Down) -> Result<Option<Event>, ProtocolError> {

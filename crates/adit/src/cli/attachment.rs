@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use adit_domain::{Code, Secret};
 use adit_link::dial::Backoff;
 use adit_link::viewer::{Event, Resume, Start, Terminal, ViewerError};
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Client, read};
 use super::connect::raw::Size;
 use super::failure::{Failure, Problem};
+use super::proof::ProofKey;
 
 /// What may be typed while the connection is away, in bytes: a person's typing, not a file.
 const HELD: usize = 64 * 1024;
@@ -58,6 +60,7 @@ pub enum Mode {
 /// A client's hold on a session.
 pub struct Attachment {
     client: Client,
+    key: ProofKey,
     session: String,
     mode: Mode,
     size: Size,
@@ -112,12 +115,14 @@ impl Attachment {
         mode: Mode,
         size: Size,
     ) -> Result<Self, Failure> {
-        let ticket: Ticket = read(client.create(&["tickets"], body).await?)?;
+        let key = ProofKey::new()?;
+        let ticket: Ticket = read(client.create(&["tickets"], &key.binds(body)).await?)?;
         let session = ticket.session_id.clone();
-        let terminal = redeem(&client, ticket, size, None).await;
+        let terminal = redeem(&client, first(&client, &key, ticket, size, None)?).await;
         let terminal = terminal.map_err(|error| unreachable(&client, &error))?;
         Ok(Self {
             client,
+            key,
             session,
             mode,
             size,
@@ -279,11 +284,11 @@ impl Attachment {
             });
         }
         let wait = self.backoff.delay(rand::random());
-        let (client, session) = (self.client.clone(), self.session.clone());
+        let (client, key, session) = (self.client.clone(), self.key.clone(), self.session.clone());
         let (mode, size) = (self.mode, self.size);
         self.state = State::Away(Box::pin(async move {
             tokio::time::sleep(wait).await;
-            come_back(&client, &session, mode, size, resume).await
+            come_back(&client, &key, &session, mode, size, resume).await
         }));
         Ok(())
     }
@@ -382,31 +387,46 @@ fn signal_number(name: &str) -> u8 {
     NAMES.iter().find(|(known, _)| *known == name).map_or(15, |(_, number)| *number)
 }
 
-async fn redeem(
+/// A first frame and where it goes.
+struct First {
+    url: Url,
+    start: Start,
+}
+
+fn first(
     client: &Client,
+    key: &ProofKey,
     ticket: Ticket,
     size: Size,
     resume: Option<Resume>,
-) -> Result<Terminal, ViewerError> {
+) -> Result<First, Failure> {
     let url = client.websocket(&ticket.url);
     let ticket = Secret::new(ticket.ticket);
-    let start = Start { ticket, cols: size.cols, rows: size.rows, resume };
-    Terminal::connect(url.as_str(), client.trust(), start).await
+    let proof = key.proves(ticket.expose(), url.as_str())?;
+    Ok(First { url, start: Start { ticket, cols: size.cols, rows: size.rows, resume, proof } })
+}
+
+async fn redeem(client: &Client, first: First) -> Result<Terminal, ViewerError> {
+    Terminal::connect(first.url.as_str(), client.trust(), first.start).await
 }
 
 async fn come_back(
     client: &Client,
+    key: &ProofKey,
     session: &str,
     mode: Mode,
     size: Size,
     resume: Option<Resume>,
 ) -> Result<Terminal, Missed> {
-    let ticket = match client.create(&["tickets"], &request(session, mode)).await.and_then(read) {
-        Ok(ticket) => ticket,
+    let wish = key.binds(&request(session, mode));
+    let ticket = client.create(&["tickets"], &wish).await.and_then(read);
+    let first = ticket.and_then(|ticket| first(client, key, ticket, size, resume.clone()));
+    let first = match first {
+        Ok(first) => first,
         Err(failure) if is_passing(&failure) => return Err(Missed::ForNow(resume)),
         Err(failure) => return Err(Missed::ForGood(failure)),
     };
-    match redeem(client, ticket, size, resume.clone()).await {
+    match redeem(client, first).await {
         Ok(terminal) => Ok(terminal),
         Err(error) if error.may_resume() => Err(Missed::ForNow(resume)),
         Err(error) => Err(Missed::ForGood(unreachable(client, &error))),

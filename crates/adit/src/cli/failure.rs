@@ -92,6 +92,9 @@ pub enum Failure {
     /// The terminal cannot be used as one.
     #[error("{0}")]
     Terminal(String),
+    /// The key of this process cannot be made or used.
+    #[error("a key for the session cannot be made or used: {0}")]
+    Key(String),
     /// The session ended for a reason that is not the command's own.
     #[error("{sentence}")]
     Ended {
@@ -121,6 +124,7 @@ impl Failure {
             Self::File { .. } => "client.file",
             Self::Found { code, .. } => code,
             Self::Terminal(_) => "client.terminal",
+            Self::Key(_) => "client.key",
             Self::Ended { code, .. } => code,
             Self::Pipe => "client.pipe",
         }

@@ -17,7 +17,7 @@ async fn open() -> (Terminal<TestSocket>, TestSocket) {
     let near = WebSocketStream::from_raw_socket(near, Role::Client, config).await;
     let far = WebSocketStream::from_raw_socket(far, Role::Server, config).await;
     let ticket = Secret::new("atk_ticket".to_owned());
-    let start = Start { ticket, cols: 80, rows: 24, resume: None };
+    let start = Start { ticket, cols: 80, rows: 24, resume: None, proof: String::new() };
     (Terminal::over(Adapted::new(near), start), Adapted::new(far))
 }
 
