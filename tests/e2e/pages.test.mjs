@@ -207,7 +207,7 @@ for (const colorScheme of ["light", "dark"]) {
         await window.open(path);
         await page.getByRole("heading").first().waitFor();
         await page.waitForLoadState("load");
-        await page.locator("[aria-busy=true]").waitFor({ state: "detached" });
+        await page.waitForFunction(() => !document.querySelector("[aria-busy=true]"));
         assert.deepEqual(await seriousFaults(page), [], path);
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(overflow <= 0, `${path} is ${overflow} px too wide`);

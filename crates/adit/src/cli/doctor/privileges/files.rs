@@ -126,6 +126,7 @@ mod tests {
     #[test]
     fn a_file_that_others_may_read_is_named() {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         fs::write(folder.path().join("open.key"), "x").unwrap();
         fs::set_permissions(folder.path().join("open.key"), PermissionsExt::from_mode(0o644))
             .unwrap();

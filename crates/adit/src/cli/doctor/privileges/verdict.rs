@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn states(process: &Process) -> Vec<State> {
-        of(process, &[process.clone()]).into_iter().map(|verdict| verdict.state).collect()
+        of(process, std::slice::from_ref(process)).into_iter().map(|verdict| verdict.state).collect()
     }
 
     #[test]
