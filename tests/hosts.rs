@@ -5,15 +5,15 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Two namespaces with a link; nothing else reaches either.
-struct Network {
-    gateway: String,
+pub struct Network {
+    pub gateway: String,
     machine: String,
 }
 
@@ -36,7 +36,7 @@ impl Network {
         network
     }
 
-    fn on(&self, name: &str, program: impl Into<PathBuf>) -> Command {
+    pub fn on(&self, name: &str, program: impl Into<PathBuf>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", name]).arg(program.into());
         command
@@ -71,16 +71,16 @@ pub fn run(command: &mut Command) -> Output {
     output
 }
 
-fn json(output: &Output) -> Value {
+pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)))
 }
 
 /// Both hosts, with a folder of their files.
-struct Hosts {
-    network: Network,
-    folder: TempDir,
-    _gateway: Ends,
+pub struct Hosts {
+    pub network: Network,
+    pub folder: TempDir,
+    gateway: Ends,
     code: String,
 }
 
@@ -90,7 +90,7 @@ pub const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
 const URL: &str = "https://10.77.0.1:7800";
 
 impl Hosts {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with("", "")
     }
 
@@ -126,21 +126,21 @@ impl Hosts {
             secret = path("secret"),
         );
         fs::write(path("adit.toml"), config).unwrap();
-        let mut serve = network.on(&network.gateway, adit_testkit::binary());
-        serve.args(["serve", "--config"]).arg(path("adit.toml"));
         fs::write(path("clock"), "+0").unwrap();
-        serve.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", path("clock"));
-        serve.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        let mut serve = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = serve.stderr.take().unwrap();
-        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-        let link = lines
-            .find(|line| line.contains("#code="))
-            .expect("the first start prints a setup link");
-        let code = link.split_once("#code=").unwrap().1.to_owned();
-        // Read on, so that the gateway's log never waits.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { network, folder, _gateway: Ends(serve), code }
+        let (gateway, code) = serve(&network, &folder, &[]);
+        Self { network, folder, gateway, code }
+    }
+
+    /// Kills the gateway, does something to its folder, starts it again with a sign-in link, and gives a token of the administrator.
+    pub fn restart(&mut self, more: &[&str], meanwhile: impl FnOnce(&Path)) -> String {
+        self.gateway.0.kill().unwrap();
+        self.gateway.0.wait().unwrap();
+        meanwhile(&self.folder.path().join("gateway"));
+        let more = [&["--sign-in-link"], more].concat();
+        let (gateway, code) = serve(&self.network, &self.folder, &more);
+        self.gateway = gateway;
+        self.curl(&["-d", &format!("{{\"code\":\"{code}\"}}")], "/api/v1/sign-in");
+        self.issued_token()
     }
 
     fn curl(&self, arguments: &[&str], path: &str) -> Output {
@@ -160,26 +160,31 @@ impl Hosts {
     }
 
     /// Signs in by the printed link, over HTTP/2 as a browser does, and gives an API token.
-    fn token(&self) -> String {
+    pub fn token(&self) -> String {
         let body = format!(
             "{{\"token\":\"{}\",\"name\":\"admin\",\"password\":\"four green llamas dance\"}}",
             self.code
         );
         self.curl(&["-d", &body], "/api/v1/setup");
+        self.issued_token()
+    }
+
+    /// Gives an API token of whoever is signed in.
+    fn issued_token(&self) -> String {
         let me = json(&self.curl(&[], "/api/v1/me"));
         let path = format!("/api/v1/users/{}/tokens", me["id"].as_str().unwrap());
         let issued = json(&self.curl(&["-d", "{\"name\":\"test\"}"], &path));
         issued["token"].as_str().unwrap().to_owned()
     }
 
-    fn adit(&self, token: &str) -> Command {
+    pub fn adit(&self, token: &str) -> Command {
         let mut command = self.network.on(&self.network.gateway, adit_testkit::binary());
         command.env("ADIT_URL", URL).env("ADIT_TOKEN", token);
         command.env("ADIT_CA", self.folder.path().join("cert.pem"));
         command
     }
 
-    fn join(&self, enrolment: &str) -> Ends {
+    pub fn join(&self, enrolment: &str) -> Ends {
         let agent = self.folder.path().join("agent");
         let mut join = self.network.on(&self.network.machine, adit_testkit::binary());
         join.args(["agent", "join", URL, "--token", enrolment, "--label", "box", "--dir"])
@@ -189,6 +194,22 @@ impl Hosts {
         run.args(["agent", "run", "--dir"]).arg(&agent).stdout(Stdio::null()).stderr(Stdio::null());
         Ends(run.spawn().unwrap())
     }
+}
+
+/// Starts a gateway and gives the code of the link that it prints.
+fn serve(network: &Network, folder: &TempDir, more: &[&str]) -> (Ends, String) {
+    let path = |name: &str| folder.path().join(name);
+    let mut serve = network.on(&network.gateway, adit_testkit::binary());
+    serve.args(["serve", "--config"]).arg(path("adit.toml")).args(more);
+    serve.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", path("clock"));
+    serve.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut serve = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = serve.stderr.take().unwrap();
+    let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+    let link = lines.find(|line| line.contains("#code=")).expect("a link is printed");
+    // Read on, so that the gateway's log never waits.
+    std::thread::spawn(move || lines.for_each(drop));
+    (Ends(serve), link.split_once("#code=").unwrap().1.to_owned())
 }
 
 #[tokio::test]

@@ -10,5 +10,6 @@ mod http;
 mod link;
 mod machines;
 mod privileges;
+mod restored;
 mod session;
 mod sessions;

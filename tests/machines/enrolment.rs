@@ -1,5 +1,7 @@
 //! Enrolment: of many with one token, of identities without a link key, and of those that machines vouch for.
 
+use std::process::{Command, Stdio};
+
 use adit_testkit::{Api, TestGateway};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -145,6 +147,41 @@ async fn what_a_machine_claims_never_overrides_what_operators_say() {
     assert!(kept.chars().count() < 200);
     let event = &gateway.events("machine.enrol").await[0];
     assert_eq!(event["details"]["wished"], "database", "{event}");
+}
+
+#[tokio::test]
+async fn a_machine_that_was_installed_anew_ends_what_its_old_keys_had_open() {
+    // R38
+    let gateway = TestGateway::start();
+    let mut viewer = gateway.open(&gateway.admin, &["cat"]).await;
+    let ticket = gateway.ticket(&gateway.admin, json!({"machine": gateway.machine})).await;
+    let wish = json!({"label": gateway.machine, "replace": true});
+    let token = token(&gateway, wish).await["token"].as_str().unwrap().to_owned();
+    gateway.remember(&token);
+    let folder = tempfile::tempdir().unwrap();
+    let agent = |arguments: &[&str]| {
+        let mut command = Command::new(adit_testkit::binary());
+        command.args(["agent"]).args(arguments).arg("--dir").arg(folder.path().join("keys"));
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let join = ["join", &gateway.admin.url, "--token", &token, "--replace"];
+    let joined = agent(&join).output().unwrap();
+    assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+
+    let (ended, _) = viewer.end().await;
+    assert_eq!(ended.code, "session.lost_agent");
+    assert_eq!(gateway.refused(&ticket).await.code, "ticket.invalid");
+    let old = gateway.admin.get("/api/v1/certificates?state=ended").await.ok();
+    assert_eq!(old["items"][0]["status"], "revoked", "{old}");
+    let mut run = agent(&["run"]).spawn().unwrap();
+    gateway.machine_online().await;
+    let ancestors =
+        "p=$$; while [ $p -gt 1 ]; do echo $p; p=$(ps -o ppid= -p $p | tr -d ' '); done";
+    let mut viewer = gateway.open(&gateway.admin, &["sh", "-c", ancestors]).await;
+    viewer.until_text(&run.id().to_string()).await;
+    run.kill().unwrap();
+    run.wait().unwrap();
 }
 
 #[tokio::test]

@@ -162,3 +162,24 @@ async fn of_two_agents_with_one_key_the_first_stays() {
     let answered = |message| matches!(message, pb::to_agent::Message::Heartbeat(_)).then_some(());
     told(&mut first, answered).await;
 }
+
+#[tokio::test]
+async fn of_two_agents_with_one_key_they_cannot_take_turns() {
+    // R37
+    let gateway = TestGateway::start();
+    let mallory = Machine::enrol(&gateway, "mallory").await;
+    let (first, _) = mallory.come(1).await;
+    let mut second = mallory.hello(2).await;
+    within("end of the second", second.next()).await.unwrap_err();
+    let session = gateway.ticket(&gateway.admin, json!({"machine": "mallory"})).await;
+    drop(first);
+    // The one that was here is away for a moment. The other hopes for its place, and for its sessions.
+    let mut second = mallory.hello(2).await;
+    within("end of the second", second.next()).await.unwrap_err();
+    let (mut first, _) = mallory.come(1).await;
+    let mut opening = gateway.redeem(&session, None).await.unwrap();
+    let opening = tokio::spawn(async move { while opening.next().await.is_ok() {} });
+    let asked = |message| matches!(message, pb::to_agent::Message::Open(_)).then_some(());
+    told(&mut first, asked).await;
+    opening.abort();
+}

@@ -42,6 +42,7 @@ pub mod proof;
 pub mod random;
 pub mod recording;
 pub mod request;
+mod restore;
 pub mod role;
 mod sealing;
 pub mod service;

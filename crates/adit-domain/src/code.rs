@@ -157,6 +157,8 @@ codes! {
     SessionCorrupted = "session.corrupted", 410, 1011, "The machine's link carried damaged or forged frames.";
     /// Part of the gateway failed.
     SessionFailed = "session.failed", 410, 1011, "The gateway could not go on with this session.";
+    /// The database comes from a backup.
+    SessionRestored = "session.restored", 410, 1008, "The gateway was restored from a backup; what was open before is over.";
     /// A user's live sessions are at the cap.
     SessionLimit = "session.limit", 429, 1013, "You have as many live sessions as you may. End one, then try again.";
     /// The session ends soon.

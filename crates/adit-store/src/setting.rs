@@ -1,11 +1,12 @@
 //! A tenant's settings: named texts.
 
-use adit_domain::Timestamp;
+use adit_domain::{TenantId, Timestamp};
 
 use crate::sql::args;
-use crate::{NewEvent, StoreError, TenantStore};
+use crate::tx::Scope;
+use crate::{NewEvent, Store, StoreError, TenantStore};
 
-/// The setting that counts how often every ticket and warrant was made void at once.
+/// The setting of the epoch: whatever was handed out in an earlier one is void.
 const EPOCH: &str = "epoch";
 
 impl TenantStore {
@@ -47,8 +48,31 @@ impl TenantStore {
         let text = self.find_setting(EPOCH).await?;
         text.map_or(Ok(0), |text| text.parse().map_err(|_| StoreError::Corrupt("epoch")))
     }
+}
 
-    /// Begins the next epoch and gives its number.
+/// What was handed out and is taken back, `$1` being the time.
+const TAKEN_BACK: &[&str] = &[
+    "UPDATE credentials SET revoked_at = $1 WHERE revoked_at IS NULL",
+    "UPDATE oauth_families SET revoked_at = $1 WHERE revoked_at IS NULL",
+    "UPDATE oauth_tokens SET revoked_at = $1 WHERE revoked_at IS NULL",
+    "UPDATE enrolment_tokens SET deleted_at = $1 WHERE deleted_at IS NULL",
+    "UPDATE tickets SET state = 'revoked', redeemed_at = $1 WHERE state = 'issued'",
+];
+
+/// What was begun and is forgotten.
+const FORGOTTEN: &[&str] = &[
+    "DELETE FROM oauth_codes",
+    "DELETE FROM oauth_devices",
+    "DELETE FROM sign_in_steps",
+    "DELETE FROM company_sign_ins",
+    "DELETE FROM support_codes WHERE used_at IS NULL",
+];
+
+impl Store {
+    /// Begins an epoch and gives its number: whatever secret was handed out before counts no more, in any tenant.
+    ///
+    /// The number is the time in seconds, or one more than the last where that is higher: of two epochs that begin from the same backup
+    /// the later is the higher.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -56,16 +80,24 @@ impl TenantStore {
     where
         E: FnOnce(&i64) -> Vec<NewEvent> + Send + 'static,
     {
-        let sql = "INSERT INTO settings (tenant_id, name, value, changed_at) VALUES ($1, $2, '1', $3) \
-             ON CONFLICT (tenant_id, name) \
-             DO UPDATE SET value = CAST(CAST(settings.value AS BIGINT) + 1 AS TEXT), changed_at = $3 \
-             RETURNING value";
+        let last = "SELECT value FROM settings WHERE tenant_id = $1 AND name = $2";
+        let sql = "INSERT INTO settings (tenant_id, name, value, changed_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (tenant_id, name) DO UPDATE SET value = $3, changed_at = $4";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let row = tx.row(sql, args![EPOCH, at]).await?;
-                let text = row.ok_or(StoreError::Corrupt("epoch"))?.text()?;
+                let row = tx.row(last, args![TenantId::SEED, EPOCH]).await?;
+                let text = row.map(|mut row| row.text()).transpose()?.unwrap_or_default();
+                let next = text.parse().unwrap_or(0_i64).saturating_add(1).max(at.seconds());
+                tx.run(sql, args![TenantId::SEED, EPOCH, next.to_string(), at]).await?;
+                for sql in TAKEN_BACK {
+                    tx.run(sql, args![at]).await?;
+                }
+                for sql in FORGOTTEN {
+                    tx.run(sql, args![]).await?;
+                }
+                tx.enter(Scope::Tenant(TenantId::SEED)).await?;
                 tx.change_access().await?;
-                text.parse().map_err(|_| StoreError::Corrupt("epoch"))
+                Ok(next)
             })
         })
         .await

@@ -36,6 +36,9 @@ pub struct Serve {
     /// Print a sign-in link for the user `admin`, who is made if nobody is there yet
     #[arg(long)]
     sign_in_link: bool,
+    /// Say that the database comes from a backup: sign-ins, tokens, tickets and sessions from before it end
+    #[arg(long)]
+    restored: bool,
     /// Says what stands, to `adit up`, which started this process.
     #[arg(long, hide = true, value_enum)]
     announce: Option<Announce>,
@@ -134,6 +137,9 @@ impl Serve {
             .map(|url| Webhook::read(url, config.access.webhook_secret_file.as_ref()))
             .transpose()?;
         let gateway = start(&plan, &config, settings).await?;
+        if self.restored {
+            gateway.restored().await?;
+        }
         let app = Arc::new(App { gateway: Arc::clone(&gateway), settings: app_settings, metrics });
         let hosts = machine_hosts(&gateway, &plan, machines_listen);
         let machine_tls = tls::Machines::of(&gateway, hosts)?;

@@ -230,7 +230,10 @@ mod tests {
     }
 
     fn states(process: &Process) -> Vec<State> {
-        of(process, std::slice::from_ref(process)).into_iter().map(|verdict| verdict.state).collect()
+        of(process, std::slice::from_ref(process))
+            .into_iter()
+            .map(|verdict| verdict.state)
+            .collect()
     }
 
     #[test]
