@@ -6,10 +6,18 @@ use serde_json::{Value, json};
 
 use crate::http::document::{Operation, operations};
 use crate::http::oauth;
+use crate::http::sign_in_invitation::{accept, invitation};
+use crate::http::sign_in_password::{CHEAP, PASSWORD, somebody};
+use crate::http::sign_in_second_factor::{App, go_on, step, with_authenticator};
+
+/// The client that asks for device codes.
+const CLI: (&str, &str) = ("client_id", "adit-cli");
 
 /// One credential of each kind, all good.
 struct Credentials {
     by_kind: Vec<(&'static str, String)>,
+    /// The authenticator of whoever the step of a sign-in is for.
+    app: App,
 }
 
 /// How a credential is presented.
@@ -27,6 +35,11 @@ impl Credentials {
             adit_domain::Capability::ALL.iter().map(|one| one.as_str()).collect();
         let client = oauth::service(gateway, "ci", &everything).await;
         oauth::grant(gateway, "ci", "admin").await;
+        let bob = somebody(gateway, "bob").await;
+        let (app, _) = with_authenticator(&bob).await;
+        let begun = oauth::form(&gateway.admin, "/auth/device", &[CLI]).await.ok();
+        let device = begun["device_code"].as_str().unwrap().to_owned();
+        let guest = gateway.user("guest", "viewer", None).await;
         let by_kind = vec![
             ("access token", client.token().await),
             (
@@ -44,8 +57,11 @@ impl Credentials {
             ("enrolment token", enrolment_token(&gateway.admin).await),
             ("sign-in code", sign_in_code(&gateway.admin, &user.id).await),
             ("support code", support_code(&gateway.admin).await),
+            ("invitation", invitation(gateway, &guest.id).await),
+            ("step of a sign-in", step(&gateway.admin, "bob").await),
+            ("device code", device),
         ];
-        Self { by_kind }
+        Self { by_kind, app }
     }
 }
 
@@ -108,7 +124,7 @@ async fn present(api: &Api, operation: &Operation, carrier: Carrier, secret: &st
 #[tokio::test]
 async fn a_credential_opens_no_route_of_another_plane() {
     // BEY-16, BRW-13, AGT-01
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(CHEAP);
     let credentials = Credentials::issue(&gateway).await;
     let mut guarded: Vec<Operation> = operations(&gateway.admin).await;
     guarded.retain(|operation| !operation.is_public);
@@ -154,7 +170,7 @@ async fn nothing_is_open_without_a_credential() {
 #[tokio::test]
 async fn only_a_sign_in_code_signs_in() {
     // BEY-16, BRW-13
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(CHEAP);
     let credentials = Credentials::issue(&gateway).await;
     for (kind, secret) in &credentials.by_kind {
         let answer = gateway.admin.post("/api/v1/sign-in", json!({"code": secret})).await;
@@ -166,12 +182,12 @@ async fn only_a_sign_in_code_signs_in() {
 #[tokio::test]
 async fn only_an_enrolment_token_enrols() {
     // BEY-16, BRW-13
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(CHEAP);
     let credentials = Credentials::issue(&gateway).await;
-    for (kind, secret) in &credentials.by_kind {
+    for (n, (kind, secret)) in credentials.by_kind.iter().enumerate() {
         let link_key = LINK_KEY.replace("BQ", "Bg");
         let body = json!({"token": secret, "linkKey": link_key});
-        let answer = gateway.admin.post("/api/enroll", body).await;
+        let answer = gateway.admin.from_address(n as u8 + 1).post("/api/enroll", body).await;
         let expected = if *kind == "enrolment token" { 201 } else { 401 };
         assert_eq!(answer.status, expected, "{kind}: {}", answer.text);
     }
@@ -180,26 +196,72 @@ async fn only_an_enrolment_token_enrols() {
 #[tokio::test]
 async fn only_a_support_code_lets_a_machine_in_for_support() {
     // DESK-2, BEY-16
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(CHEAP);
     let credentials = Credentials::issue(&gateway).await;
     for (n, (kind, secret)) in credentials.by_kind.iter().enumerate() {
         let link_key = LINK_KEY.replace("BQ", &format!("{}Q", char::from(b'C' + n as u8)));
         let body = json!({"supportCode": secret, "linkKey": link_key});
-        // Wrong ones are slowed down; the limit is not what is looked at here.
-        let answer = adit_testkit::eventually("an answer", async || {
-            let answer = gateway.admin.post("/api/support", body.clone()).await;
-            (answer.status != 429).then_some(answer)
-        })
-        .await;
+        // Wrong ones are slowed down for each address; the limit is not what is looked at here.
+        let api = gateway.admin.from_address(n as u8 + 1);
+        let answer = api.post("/api/support", body).await;
         let expected = if *kind == "support code" { 201 } else { 401 };
         assert_eq!(answer.status, expected, "{kind}: {}", answer.text);
     }
 }
 
 #[tokio::test]
+async fn only_an_invitation_and_a_step_lead_on_with_a_sign_in() {
+    // BEY-16, BRW-13
+    let gateway = TestGateway::start_with(CHEAP);
+    let credentials = Credentials::issue(&gateway).await;
+    for (n, (kind, secret)) in credentials.by_kind.iter().enumerate() {
+        let api = gateway.admin.from_address(n as u8 + 1);
+        let answer = accept(&api, json!({"code": secret, "password": PASSWORD})).await;
+        let expected = if *kind == "invitation" { 200 } else { 401 };
+        assert_eq!(answer.status, expected, "{kind} as an invitation: {}", answer.text);
+        let answer = go_on(&api, secret, &credentials.app.code(0)).await;
+        let expected = if *kind == "step of a sign-in" { 200 } else { 401 };
+        assert_eq!(answer.status, expected, "{kind} as a step: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn each_grant_of_oauth_takes_its_own_kind() {
+    // BEY-16, BRW-13
+    let gateway = TestGateway::start_with(CHEAP);
+    let credentials = Credentials::issue(&gateway).await;
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    for (n, (kind, secret)) in credentials.by_kind.iter().enumerate() {
+        let api = gateway.admin.from_address(n as u8 + 1);
+        let doors = [
+            ("refresh token", "refresh_token", "refresh_token", 200),
+            // The user has not answered: it is known, and nothing comes of it.
+            ("device code", device, "device_code", 400),
+            ("authorization code", "authorization_code", "code", 200),
+        ];
+        for (own, grant, field, status) in doors {
+            let form = [CLI, ("grant_type", grant), (field, secret.as_str())];
+            let answer = oauth::form(&api, "/auth/token", &form).await;
+            let error = answer.json()["error"].as_str().unwrap_or_default().to_owned();
+            if *kind == own && own == "device code" {
+                assert_eq!((answer.status.as_u16(), &*error), (status, "authorization_pending"));
+            } else if *kind == own {
+                assert_eq!(answer.status, status, "{kind}: {}", answer.text);
+            } else {
+                assert!(
+                    matches!(&*error, "invalid_grant" | "invalid_request"),
+                    "{kind} as {own}: {}",
+                    answer.text
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_a_machine_key_opens_the_machine_plane() {
     // AGT-01, BEY-16
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(CHEAP);
     let credentials = Credentials::issue(&gateway).await;
     for (kind, secret) in &credentials.by_kind {
         let request = upgrade(&gateway.admin, "/ws/agent").bearer_auth(secret);
@@ -214,7 +276,7 @@ async fn only_a_machine_key_opens_the_machine_plane() {
 #[tokio::test]
 async fn only_a_ticket_opens_a_session() {
     // BEY-16, BRW-13
-    let gateway = TestGateway::start();
+    let gateway = TestGateway::start_with(CHEAP);
     let credentials = Credentials::issue(&gateway).await;
     for (kind, secret) in &credentials.by_kind {
         let mut terminal = gateway.redeem(secret, None).await.unwrap();

@@ -116,12 +116,12 @@ async fn of_two_who_race_with_the_token_one_becomes_the_administrator() {
     assert_eq!(statuses, [200, 401, 401, 401]);
 }
 
-async fn accept(api: &Api, body: Value) -> Answer {
+pub async fn accept(api: &Api, body: Value) -> Answer {
     let url = format!("{}/api/v1/sign-in/invitation", api.url);
     api.send(api.client.post(url).header("origin", &api.url).json(&body)).await
 }
 
-async fn invitation(gateway: &TestGateway, user: &str) -> String {
+pub async fn invitation(gateway: &TestGateway, user: &str) -> String {
     let path = format!("/api/v1/users/{user}/invitations");
     let link = gateway.admin.post(&path, json!({})).await.ok();
     let url = link["url"].as_str().unwrap();

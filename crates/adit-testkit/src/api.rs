@@ -76,6 +76,17 @@ impl Api {
         Ok(answer)
     }
 
+    /// Gives the same API as it is met from another address of this machine, 127.0.1.`host`: limits that count addresses begin anew.
+    pub fn from_address(&self, host: u8) -> Self {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .local_address(std::net::IpAddr::from([127, 0, 1, host]))
+            .build()
+            .unwrap();
+        let (url, token, canary) = (self.url.clone(), self.token.clone(), self.canary.clone());
+        Self { client, url, token, canary }
+    }
+
     /// Remembers a secret that no answer gave out: it must show up nowhere either.
     pub fn remember(&self, secret: &str) {
         self.canary.remember(secret);
