@@ -194,6 +194,23 @@ test("the keyboard alone opens a certificate and comes back", async () => {
   await page.waitForURL("**/ui/access/certificates");
 });
 
+// TIX-71
+test("the gateway's own certificates are shown and renewed", async () => {
+  const { page } = window;
+  await window.open("/access/certificates");
+  await page.getByRole("link", { name: "The gateway’s own" }).click();
+  const sheet = page.getByRole("dialog", { name: "The gateway’s own certificates" });
+  await sheet.getByRole("heading", { name: "What machines connect to" }).waitFor();
+  await sheet.getByText("from the gateway’s own authority, renewed by itself").waitFor();
+  const serial = async () => (await adit.api("GET", "/api/v1/gateway-certificates")).items[0].serial;
+  const before = await serial();
+  await sheet.getByTitle(before).waitFor();
+  await sheet.getByRole("button", { name: "Renew it now" }).click();
+  await page.getByRole("button", { name: "Renew it" }).click();
+  await sheet.getByTitle(before).waitFor({ state: "detached" });
+  await sheet.getByTitle(await serial()).waitFor();
+});
+
 test("who may not manage machines finds neither tokens nor certificates nor keys", async () => {
   const other = await browser.window(adit);
   await other.signIn((await adit.person("oscar", "operator")).link);
@@ -232,6 +249,7 @@ test("the pages of keys and certificates have no serious fault, light and dark, 
     "/access/certificates?state=ended",
     `/access/certificates/${items[0].id}`,
     "/access/certificates/authority",
+    "/access/certificates/gateway",
     "/access/certificates?add=certificate",
     "/access/enrolment",
     "/access/enrolment?add=token",

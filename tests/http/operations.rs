@@ -137,7 +137,7 @@ async fn good_identity_requests(
         (
             "POST /api/v1/gateway-certificates/{listener}/renew",
             "/api/v1/gateway-certificates/machines/renew".into(),
-            Value::Null,
+            json!({}),
         ),
         ("DELETE /api/v1/enrolment-tokens/{id}", token, Value::Null),
         ("POST /api/v1/machines/{machine}/keys/rotate", format!("{keys}/rotate"), json!({})),

@@ -227,9 +227,19 @@ fn oauth_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(oauth::discovery::metadata))
 }
 
+/// The addresses of sign-ins with a company's account.
+fn company_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(company::begin))
+        .routes(routes!(company::callback))
+        .routes(routes!(company::logout))
+        .layer(RequestBodyLimitLayer::new(MAX_LOGOUT))
+}
+
 /// Gives the OpenAPI 3.1 document of every route.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (_, mut document) = api_routes().merge(oauth_routes()).split_for_parts();
+    let (_, mut document) =
+        api_routes().merge(oauth_routes()).merge(company_routes()).split_for_parts();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     for (path, item) in &mut document.paths.paths {
         name_operations(path, item);
@@ -259,6 +269,7 @@ fn name_operations(path: &str, item: &mut utoipa::openapi::PathItem) {
 pub fn router(app: Arc<App>) -> Router {
     let (api, _) = api_routes().split_for_parts();
     let (oauth, _) = oauth_routes().split_for_parts();
+    let (company, _) = company_routes().split_for_parts();
     let api = api
         .layer(middleware::from_fn(guard::json_only))
         .merge(oauth)
@@ -266,16 +277,11 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT));
     Router::new()
         .merge(api)
+        .merge(company)
         .route("/api/v1/openapi.json", get(console::openapi_document))
         .route("/metrics", get(health::metrics))
         .route("/ws/terminal", get(terminal::upgrade))
         .route("/ws/agent", get(agent::upgrade))
-        .route("/auth/company/{provider}", get(company::begin))
-        .route("/auth/company/{provider}/callback", get(company::callback))
-        .route(
-            "/auth/company/{provider}/logout",
-            post(company::logout).layer(RequestBodyLimitLayer::new(MAX_LOGOUT)),
-        )
         .route("/", get(|| async { Redirect::to("/ui/") }))
         .route("/support", get(console::support))
         .route("/docs", get(|| async { Redirect::to("/docs/") }))

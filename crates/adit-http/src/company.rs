@@ -11,18 +11,20 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::{Path, Query};
 use crate::app::App;
 use crate::auth;
 use crate::listen::Peer;
-use crate::problem::ApiError;
+use crate::problem::{ApiError, Fails};
 
 /// The cookie's name on plain loopback, and with TLS.
 const COOKIES: [&str; 2] = ["adit-company", "__Host-adit-company"];
 
 /// How a sign-in begins.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Begin {
     /// Where in the console it goes on.
     back: Option<String>,
@@ -31,6 +33,10 @@ pub struct Begin {
 }
 
 /// Sends a browser to a provider.
+#[utoipa::path(get, path = "/auth/company/{provider}", tag = "sign-in", security(()),
+    params(("provider" = String, Path, description = "A provider of the settings"), Begin), responses(
+    (status = 303, description = "To the provider, to the gateway's own name first, or to the page that says what is wrong"), Fails,
+))]
 pub async fn begin(
     State(app): State<Arc<App>>,
     peer: axum::Extension<Peer>,
@@ -53,15 +59,24 @@ pub async fn begin(
 }
 
 /// What a provider sends back with a browser.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Back {
+    /// What the gateway sent along.
     state: Option<String>,
+    /// The authorization code.
     code: Option<String>,
+    /// Who answers (RFC 9207).
     iss: Option<String>,
+    /// Why it did not.
     error: Option<String>,
 }
 
 /// Takes a browser that comes back from a provider.
+#[utoipa::path(get, path = "/auth/company/{provider}/callback", tag = "sign-in", security(()),
+    params(("provider" = String, Path, description = "A provider of the settings"), Back), responses(
+    (status = 303, description = "Into the console, or to the page that says what is wrong"), Fails,
+))]
 pub async fn callback(
     State(app): State<Arc<App>>,
     peer: axum::Extension<Peer>,
@@ -94,12 +109,18 @@ pub async fn callback(
 }
 
 /// An issuer's word that sign-ins are over (OpenID Connect Back-Channel Logout 1.0 §2.5).
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct Logout {
+    /// A JWT that names the sign-in or the account.
     logout_token: String,
 }
 
 /// Ends sign-ins as an issuer says.
+#[utoipa::path(post, path = "/auth/company/{provider}/logout", tag = "sign-in", security(()),
+    params(("provider" = String, Path, description = "A provider of the settings")),
+    request_body(content = Logout, content_type = "application/x-www-form-urlencoded"), responses(
+    (status = 200, description = "What it names is over"), Fails,
+))]
 pub async fn logout(
     State(app): State<Arc<App>>,
     peer: axum::Extension<Peer>,

@@ -26,6 +26,7 @@ export type SignedIn = Schemas["SignedIn"];
 export type Support = Schemas["Support"];
 export type IssuedSupportCode = Schemas["IssuedSupportCode"];
 export type Certificate = Schemas["Certificate"];
+export type ListenerCertificate = Schemas["ListenerCertificate"];
 export type Authority = Schemas["Authority"];
 export type EnrolmentToken = Schemas["EnrolmentToken"];
 export type MachineKey = Schemas["MachineKey"];
