@@ -51,8 +51,10 @@ struct Talk<'a> {
     machine: &'a Machine,
     credential: Credential,
     renews: bool,
-    /// When it was asked to renew its certificate.
+    /// When it was last asked to renew its certificate.
     asked: Option<Timestamp>,
+    /// Whether it was asked and has not answered.
+    owes: bool,
 }
 
 impl Talk<'_> {
@@ -68,8 +70,13 @@ impl Talk<'_> {
         if !due || waits || !self.renews {
             return false;
         }
-        self.asked = Some(now);
+        self.ask(now);
         true
+    }
+
+    fn ask(&mut self, now: Timestamp) {
+        self.asked = Some(now);
+        self.owes = true;
     }
 }
 
@@ -241,7 +248,8 @@ impl Gateway {
         }
         info!(machine.label = %machine.label, "a machine came");
         self.bus.tell(Change::Machines);
-        let mut talk = Talk { machine: &machine, credential, renews: hello.renews, asked: None };
+        let mut talk =
+            Talk { machine: &machine, credential, renews: hello.renews, asked: None, owes: false };
         let ended = self.converse(&mut link, &mut talk, &hello, requests).await;
         self.hub.leave(machine.id, connection);
         self.touch(&machine, None).await;
@@ -310,7 +318,7 @@ impl Gateway {
                 request = requests.recv() => match request {
                     Some(request) => {
                         if let Some(ToAgent::RenewAsked(_)) = request.message {
-                            talk.asked = Some(self.clock.now());
+                            talk.ask(self.clock.now());
                         }
                         link.send_control(&request)?;
                     }
@@ -352,7 +360,9 @@ impl Gateway {
             }
             FromAgent::RenewCertificate(wish) => {
                 // Only what was asked for: a machine makes no certificates of its own accord.
-                talk.asked.take()?;
+                if !std::mem::take(&mut talk.owes) {
+                    return None;
+                }
                 let retires = self.hub.take_rotating(machine.id);
                 self.renew_of_machine(machine, talk.credential, &wish.csr, retires).await
             }
