@@ -15,3 +15,4 @@ pub mod sign_in_password;
 pub mod sign_in_second_factor;
 mod sign_ins;
 mod slow;
+mod tenants;

@@ -253,6 +253,8 @@ fn what_each_may_do_is_told(host: &Host, processes: [&Ends; 3]) {
     assert_eq!(gateway["process"]["effective"], json!([]));
     assert_eq!(gateway["process"]["bounding"], json!([]));
     assert_eq!(gateway["process"]["coreFiles"], false);
+    assert_eq!(gateway["process"]["memoryPrivate"], true);
+    assert_eq!(agent["process"]["memoryPrivate"], true);
     let listens = gateway["process"]["listens"].to_string();
     assert!(listens.contains("127.0.0.1:7800"), "{listens}");
     assert_eq!(helper["process"]["effective"], json!(["CAP_CHOWN"]));

@@ -112,7 +112,7 @@ impl Gateway {
     pub(crate) async fn record(&self, draft: Draft) -> Result<(), StoreError> {
         let tenant = self.store.tenant(draft.tenant);
         tenant.append_events(vec![draft.done()]).await?;
-        self.bus.tell(crate::bus::Change::Audit);
+        self.bus.tell(tenant.id(), crate::bus::Change::Audit);
         Ok(())
     }
 }

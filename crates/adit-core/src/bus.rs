@@ -1,5 +1,6 @@
 //! Tells the parts of a gateway what changed. In one process a broadcast; the database remains the truth.
 
+use adit_domain::TenantId;
 use tokio::sync::broadcast;
 
 /// What changed; whoever hears it looks again.
@@ -41,7 +42,7 @@ const BACKLOG: usize = 256;
 
 /// The bus.
 #[derive(Clone, Debug)]
-pub struct Bus(broadcast::Sender<Change>);
+pub struct Bus(broadcast::Sender<(TenantId, Change)>);
 
 impl Default for Bus {
     fn default() -> Self {
@@ -50,14 +51,14 @@ impl Default for Bus {
 }
 
 impl Bus {
-    /// Tells a change to whoever listens.
-    pub fn tell(&self, change: Change) {
+    /// Tells a change, and whose things changed, to whoever listens.
+    pub fn tell(&self, tenant: TenantId, change: Change) {
         // Nobody listening is fine: the next listener reads the state itself.
-        let _ = self.0.send(change);
+        let _ = self.0.send((tenant, change));
     }
 
     /// Begins to listen.
-    pub fn listen(&self) -> broadcast::Receiver<Change> {
+    pub fn listen(&self) -> broadcast::Receiver<(TenantId, Change)> {
         self.0.subscribe()
     }
 }

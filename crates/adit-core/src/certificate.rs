@@ -222,7 +222,7 @@ impl Gateway {
         let (tenant, now) = (self.store.tenant(machine.tenant), self.clock.now());
         if tenant.retire_certificates(machine.id, keep, now, tell).await? > 0 {
             self.recheck_admissions(now).await;
-            self.bus.tell(Change::Machines);
+            self.bus.tell(machine.tenant, Change::Machines);
         }
         Ok(())
     }
@@ -336,7 +336,7 @@ impl Gateway {
         };
         let tenant = self.store.tenant(owner.tenant);
         tenant.add_certificate(new, move |()| event).await?;
-        self.bus.tell(Change::Machines);
+        self.bus.tell(owner.tenant, Change::Machines);
         tenant.find_certificate(id).await?.ok_or(Refusal::Code(Code::Internal))
     }
 
@@ -391,7 +391,7 @@ impl Gateway {
         let tenant = self.store.tenant(caller.principal.tenant);
         let ended = tenant.revoke_certificate(id, self.clock.now(), tell).await?;
         self.admissions.cut(&[id.0]);
-        self.bus.tell(Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
         ended.map(drop).ok_or(Refusal::Code(Code::NotFound))
     }
 
@@ -545,7 +545,7 @@ impl Gateway {
         let made = self.pki.rotate(self.clock.now())?;
         let sentence = format!("{} issues certificates from now on", made.name);
         self.note(self.event("authority.rotate", &caller.actor(), sentence)).await;
-        self.bus.tell(Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
         Ok(made)
     }
 

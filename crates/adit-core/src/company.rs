@@ -394,9 +394,12 @@ impl Gateway {
         let events = Told::new(self, found, &person, address);
         let tell = move |outcome: &CompanyOutcome| events.of(outcome);
         let outcome = self.company_store().sign_in_with_company(entry, now, tell).await?;
-        self.bus.tell(Change::Audit);
+        let tenant = self.company_store().id();
+        self.bus.tell(tenant, Change::Audit);
         match outcome {
-            CompanyOutcome::Known(..) | CompanyOutcome::Made(..) => self.bus.tell(Change::Access),
+            CompanyOutcome::Known(..) | CompanyOutcome::Made(..) => {
+                self.bus.tell(tenant, Change::Access)
+            }
             _ => return Err(Code::CompanyRefused.into()),
         }
         Ok(Issued { id, secret: minted.secret, expires_at: Some(now + COOKIE_LIFE) })
@@ -493,7 +496,7 @@ impl Gateway {
         };
         let store = self.store.tenant(to.tenant);
         let linked = store.link_identity(to.id, account, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(to.tenant, Change::Access);
         match linked {
             Linked::Linked | Linked::Already => Ok(()),
             Linked::Taken => Err(Refusal::Said(
@@ -531,7 +534,7 @@ impl Gateway {
         };
         let store = self.store.tenant(caller.principal.tenant);
         let gone = store.unlink_identity(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         gone.map(drop).ok_or(Refusal::Code(Code::NotFound))
     }
 

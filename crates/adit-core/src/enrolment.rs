@@ -171,8 +171,8 @@ impl Gateway {
             .with("expiresAt", json!(expires_at.to_string()))
             .only();
         tenant.issue_enrolment_token(token, move |()| event).await?;
-        self.bus.tell(Change::Machines);
-        self.bus.tell(Change::Audit);
+        self.bus.tell(tenant.id(), Change::Machines);
+        self.bus.tell(tenant.id(), Change::Audit);
         Ok(Issued { id, secret, expires_at: Some(expires_at) })
     }
 
@@ -206,8 +206,8 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.revoke_enrolment_token(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Machines);
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 
@@ -253,7 +253,7 @@ impl Gateway {
             Some(csr) => Some(self.certify_enrolled(&machine, csr, address).await?),
             None => None,
         };
-        self.bus.tell(Change::Machines);
+        self.bus.tell(machine.tenant, Change::Machines);
         Ok(Enrolled { machine, key: key.secret, certificate })
     }
 
@@ -262,7 +262,7 @@ impl Gateway {
         self.hub.drop_machine(machine.id);
         self.recheck_admissions(self.clock.now()).await;
         self.sessions.end_on(machine.id, Code::SessionLostAgent);
-        self.bus.tell(Change::Access);
+        self.bus.tell(machine.tenant, Change::Access);
     }
 
     /// Gives an identity that has no link key its certificate, for a token (TIX-3).

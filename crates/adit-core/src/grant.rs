@@ -96,7 +96,7 @@ impl Gateway {
         let id = new.id;
         let tenant = self.store.tenant(caller.principal.tenant);
         tenant.add_grant(new, move |()| event).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         tenant.find_grant(id).await?.ok_or(Refusal::Code(Code::NotFound))
     }
 
@@ -199,7 +199,7 @@ impl Gateway {
         };
         let tenant = self.store.tenant(caller.principal.tenant);
         let ended = tenant.remove_grant(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         ended.map(drop).ok_or(Refusal::Code(Code::NotFound))
     }
 

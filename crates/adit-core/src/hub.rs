@@ -247,13 +247,13 @@ impl Gateway {
             return link.close(code.close_code()).await;
         }
         info!(machine.label = %machine.label, "a machine came");
-        self.bus.tell(Change::Machines);
+        self.bus.tell(machine.tenant, Change::Machines);
         let mut talk =
             Talk { machine: &machine, credential, renews: hello.renews, asked: None, owes: false };
         let ended = self.converse(&mut link, &mut talk, &hello, requests).await;
         self.hub.leave(machine.id, connection);
         self.touch(&machine, None).await;
-        self.bus.tell(Change::Machines);
+        self.bus.tell(machine.tenant, Change::Machines);
         match ended {
             Ok(()) => link.close(Code::GatewayRestarting.close_code()).await,
             Err(error) => {

@@ -58,8 +58,8 @@ impl Gateway {
         let tenant = self.store.tenant(machine.tenant);
         let gone = tenant.remove_machine(machine.id, self.clock.now(), tell).await?;
         self.hub.drop_machine(machine.id);
-        self.bus.tell(Change::Access);
-        self.bus.tell(Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
         gone.map(drop).ok_or(Refusal::Code(Code::TargetUnknown))
     }
 }

@@ -127,7 +127,7 @@ impl Gateway {
         };
         let tenant = self.store.tenant(machine.tenant);
         tenant.use_machine_key(machine.id, key, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Machines);
+        self.bus.tell(machine.tenant, Change::Machines);
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl Gateway {
             let _ = tokio::time::timeout(KEPT_WITHIN, kept).await;
             self.end_keys(caller, machine, Some(id)).await?;
         }
-        self.bus.tell(Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
         Ok(Rotated::Key)
     }
 
@@ -206,7 +206,7 @@ impl Gateway {
             let keep = kept.ok().and_then(Result::ok).map(CertificateId);
             self.retire_certificates(machine, keep).await?;
         }
-        self.bus.tell(Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
         Ok(Rotated::Certificate)
     }
 
@@ -247,7 +247,7 @@ impl Gateway {
         let now = self.clock.now();
         let ended = tenant.revoke_machine_keys(machine.id, keep, now, tell).await?;
         self.recheck_admissions(now).await;
-        self.bus.tell(Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
         Ok(ended)
     }
 

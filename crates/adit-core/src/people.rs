@@ -93,7 +93,7 @@ impl Gateway {
             .on(audit::party_of(&principal))
             .only();
         self.store.tenant(principal.tenant).create_principal(new, move |()| event).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         Ok(Account { principal, email, active: true, created_at: at })
     }
 
@@ -114,7 +114,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.deactivate_principal(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 

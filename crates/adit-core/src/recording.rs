@@ -75,7 +75,7 @@ impl Gateway {
         if let Err(error) = tenant.finish_recording(session.id, row, tell).await {
             tracing::error!(session.id = %session.id, %error, "a finished recording could not be entered");
         }
-        self.bus.tell(Change::Recordings);
+        self.bus.tell(session.tenant, Change::Recordings);
     }
 
     /// Finds a recording that the caller may play. Playing one is audited where it happens.
@@ -246,7 +246,7 @@ impl Gateway {
         }
         let bytes = writer::tombstone(&stone, &self.keys.audit, &mut Packer::new());
         let replaced = crate::keys::write_private(&self.recorder.path(id), &bytes);
-        self.bus.tell(Change::Recordings);
+        self.bus.tell(caller.principal.tenant, Change::Recordings);
         replaced.map_err(|error| {
             tracing::error!(session.id = %id, %error, "the file of a deleted recording could not be replaced");
             Refusal::Code(Code::Internal)

@@ -112,7 +112,7 @@ impl Gateway {
             let sentence = "You have 20 requests that wait. Withdraw one, or wait for an answer.";
             return Err(Refusal::Said(Code::TooMany, sentence.into()));
         }
-        self.bus.tell(Change::Requests);
+        self.bus.tell(caller.principal.tenant, Change::Requests);
         let made = tenant.find_request(id).await?.ok_or(Refusal::Code(Code::NotFound))?;
         // Nobody listening is fine: the list has it.
         let _ = self.asked.send(made.clone());
@@ -161,8 +161,8 @@ impl Gateway {
             }
             other => other?,
         };
-        self.bus.tell(Change::Access);
-        self.bus.tell(Change::Requests);
+        self.bus.tell(caller.principal.tenant, Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Requests);
         decided.ok_or_else(|| {
             let sentence = "This request does not wait any more: somebody decided, it was withdrawn, or it is too old.";
             Refusal::Said(Code::Conflict, sentence.into())
@@ -236,7 +236,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let at = self.clock.now();
         let done = tenant.withdraw_request(id, caller.principal.id, at, tell).await?;
-        self.bus.tell(Change::Requests);
+        self.bus.tell(caller.principal.tenant, Change::Requests);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 

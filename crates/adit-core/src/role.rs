@@ -25,7 +25,7 @@ impl Gateway {
         let event = about(event, &role.name, role.capabilities).only();
         let tenant = self.store.tenant(caller.principal.tenant);
         tenant.add_role(id, role, self.clock.now(), move |()| event).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         Ok(())
     }
 
@@ -42,7 +42,7 @@ impl Gateway {
         let event = about(event, &role.name, role.capabilities);
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let done = self.store.tenant(caller.principal.tenant).change_role(role, tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 
@@ -59,7 +59,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.remove_role(name, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 }

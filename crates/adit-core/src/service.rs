@@ -86,7 +86,7 @@ impl Gateway {
             .only();
         let tenant = self.store.tenant(principal.tenant);
         tenant.create_service(new, move |()| event).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         let ServiceWish { kind, scopes, redirect_uris, .. } = wish;
         let service = Service { principal, kind, scopes, redirect_uris, created_at: at };
         Ok(AddedService { service, secret: minted.map(|minted| minted.secret) })
@@ -145,7 +145,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.rotate_client_secret(id, self.kept(&minted), old_until, at, tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(RotatedSecret { secret: minted.secret, old_until }) } else { Err(no_secret()) }
     }
 
@@ -163,7 +163,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.remove_service(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 

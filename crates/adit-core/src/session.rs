@@ -258,8 +258,8 @@ impl Gateway {
             Opening::Gone => vec![],
         };
         let opening = self.store.tenant(ticket.tenant).open_session(open, tell).await?;
-        self.bus.tell(Change::Sessions);
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Sessions);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         Ok(opening)
     }
 

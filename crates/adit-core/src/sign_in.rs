@@ -192,7 +192,7 @@ impl Gateway {
         };
         let event = event.on(audit::party_of(to)).with("token", json!(id.to_string())).only();
         self.store.tenant(to.tenant).issue_credential(credential, move |()| event).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(to.tenant, Change::Access);
         Ok(Issued { id, secret: minted.secret, expires_at })
     }
 
@@ -240,8 +240,8 @@ impl Gateway {
             }
         };
         let found = self.store.consume_sign_in_code(SecretHash(hash.0), now, new, tell).await?;
-        self.bus.tell(Change::Audit);
         let principal = found.ok_or_else(refused)?;
+        self.bus.tell(principal.tenant, Change::Audit);
         Ok((principal, Issued { id, secret: cookie.secret, expires_at: Some(expires_at) }))
     }
 
@@ -273,7 +273,7 @@ impl Gateway {
         };
         let new = SignedIn { step, proof, password, credential, origin };
         let done = self.store.tenant(principal.tenant).sign_in(new, tell).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(principal.tenant, Change::Audit);
         let issued = Issued { id, secret: minted.secret, expires_at };
         Ok(done.map(|principal| Entered { principal, issued, wanted }))
     }
@@ -406,7 +406,7 @@ impl Gateway {
         };
         let tenant = self.store.tenant(caller.principal.tenant);
         let ended = tenant.revoke_credential(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         ended.map(drop).ok_or(Refusal::Code(Code::NotFound))
     }
 }

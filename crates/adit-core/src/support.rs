@@ -142,7 +142,7 @@ impl Gateway {
             );
             return Err(Refusal::Said(Code::TooMany, sentence));
         }
-        self.bus.tell(Change::Support);
+        self.bus.tell(caller.principal.tenant, Change::Support);
         let support = tenant.find_support(id).await?.ok_or(Refusal::Code(Code::Internal))?;
         Ok(IssuedCode { support, code })
     }
@@ -250,8 +250,8 @@ impl Gateway {
         let found = self.store.redeem_support_code(hash, from, machine, tell).await?;
         let (support, machine) = found.ok_or_else(refused)?;
         self.guesses.right(address, Instant::now());
-        self.bus.tell(Change::Support);
-        self.bus.tell(Change::Machines);
+        self.bus.tell(machine.tenant, Change::Support);
+        self.bus.tell(machine.tenant, Change::Machines);
         if let Err(refusal) = self.still_offers(&support).await {
             tracing::warn!(%refusal, "a support code's technician may not offer support any more");
             return Err(refused());
@@ -344,8 +344,8 @@ impl Gateway {
         let agreed = tenant
             .agree_to_support(machine.id, Agreed { consent, at: now, asked_after }, tell)
             .await?;
-        self.bus.tell(Change::Support);
-        self.bus.tell(Change::Machines);
+        self.bus.tell(machine.tenant, Change::Support);
+        self.bus.tell(machine.tenant, Change::Machines);
         agreed.ok_or(Refusal::Code(Code::SupportSilence))
     }
 
@@ -397,7 +397,7 @@ impl Gateway {
             self.hub.drop_machine(machine);
         }
         for change in [Change::Support, Change::Machines, Change::Audit] {
-            self.bus.tell(change);
+            self.bus.tell(tenant, change);
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ impl Gateway {
             .only();
         let tenant = self.store.tenant(caller.principal.tenant);
         tenant.add_team(id, name, at, move |()| event).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         Ok(Team { id, name: name.to_owned(), members: 0, created_at: at })
     }
 
@@ -60,7 +60,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.remove_team(team.id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 
@@ -85,7 +85,7 @@ impl Gateway {
         let tell = move |new: &bool| if *new { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         tenant.add_member(team.id, account.principal.id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(caller.principal.tenant);
         let done = tenant.remove_member(team.id, account.principal.id, tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 
@@ -147,8 +147,8 @@ impl Gateway {
             Err(StoreError::Conflict(Conflict::Refers)) => return Err(Code::NotFound.into()),
             other => other?,
         };
-        self.bus.tell(Change::Access);
-        self.bus.tell(Change::Machines);
+        self.bus.tell(caller.principal.tenant, Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Machines);
         if done { Ok(()) } else { Err(Code::TargetUnknown.into()) }
     }
 }

@@ -66,7 +66,7 @@ impl Gateway {
             .only();
         let first = TenantAdmin { principal: new, role, code };
         self.store.add_tenant(tenant.clone(), first, move |()| event).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         Ok((tenant, principal, issued))
     }
 
@@ -85,7 +85,7 @@ impl Gateway {
             .on(audit::party("tenant", id.0, ""));
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let done = self.store.remove_tenant(id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         if done { Ok(()) } else { Err(Code::NotFound.into()) }
     }
 
@@ -100,6 +100,14 @@ impl Gateway {
 
     async fn permit_gateway(&self, caller: &Caller) -> Result<(), Refusal> {
         self.permit_gateway_to(caller, Capability::TenantManage).await
+    }
+
+    /// Decides who reads what the gateway counts of all tenants together.
+    ///
+    /// # Errors
+    /// As [`Self::permit_gateway_to`].
+    pub async fn permit_metrics(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.permit_gateway_to(caller, Capability::AuditRead).await
     }
 
     /// Decides about what is the gateway's own and no tenant's: its tenants, the keys that sign for all of them.

@@ -217,7 +217,7 @@ impl Gateway {
         let tenant = self.store.tenant(ticket.tenant);
         let hash = SecretHash(minted.hash.0);
         tenant.issue_ticket(ticket.clone(), hash, reserved, move |()| event.only()).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(tenant.id(), Change::Audit);
         Ok(IssuedTicket { ticket, minted })
     }
 

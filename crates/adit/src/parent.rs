@@ -33,12 +33,14 @@ pub fn runtime() -> io::Result<Runtime> {
 /// of a flood that has not changed lanes yet; not fewer, because with 900 sessions that are typed into the looks are a fifth of the work.
 const EVENTS_AFTER: u32 = 16;
 
-/// Keeps this process from leaving a core file, which would hold its keys. A system that refuses leaves it as it was, and
+/// Keeps this process's keys from a core file and from other processes of its account. A system that refuses leaves it as it was, and
 /// `adit doctor --privileges` says so.
-pub fn leave_no_core_file() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
-        tracing::warn!(%error, "this process may leave a core file with its keys");
+pub fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let no_file = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let no_reader = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    if let Err(error) = no_file.and(no_reader) {
+        tracing::warn!(%error, "others of this account, or a core file, may get this process's keys");
     }
 }
 

@@ -106,7 +106,7 @@ impl Serve {
             (None, None) => Config::default(),
         };
         log::start(if self.announce.is_some() { "warn" } else { "info" }, self.announce.is_none());
-        parent::leave_no_core_file();
+        parent::keep_memory_private();
         // A failed install means that a provider is there already, which is this one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = crate::parent::runtime()?;

@@ -31,7 +31,7 @@ impl Gateway {
             tokio::select! {
                 () = self.tasks.ending() => return,
                 change = changes.recv() => match change {
-                    Ok(Change::Audit) | Err(RecvError::Lagged(_)) => {}
+                    Ok((_, Change::Audit)) | Err(RecvError::Lagged(_)) => {}
                     Ok(_) => continue,
                     Err(RecvError::Closed) => return,
                 },

@@ -118,7 +118,7 @@ impl Gateway {
         let now = self.clock.now();
         let kept = store.keep_identity(one.id, account.refresh, teams, now, tell).await?;
         if kept.is_some_and(|(_, changed)| changed != TeamsChanged::default()) {
-            self.bus.tell(Change::Access);
+            self.bus.tell(TenantId::SEED, Change::Access);
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Gateway {
         };
         let store = self.store.tenant(TenantId::SEED);
         store.end_identity(one.id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(TenantId::SEED, Change::Access);
         Ok(())
     }
 
@@ -203,7 +203,7 @@ impl Gateway {
         };
         let store = self.store.tenant(TenantId::SEED);
         let ended = store.end_company_sign_ins(word, now, tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(TenantId::SEED, Change::Access);
         match ended {
             LogoutOutcome::Ended(_) => Ok(()),
             LogoutOutcome::Repeated => Err(Code::LogoutRefused.into()),

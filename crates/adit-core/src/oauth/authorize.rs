@@ -182,7 +182,7 @@ impl Gateway {
         };
         let tenant = self.store.tenant(caller.principal.tenant);
         tenant.issue_auth_code(new, move |()| event).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         let mut fields = vec![("code", minted.secret.expose().as_str())];
         fields.extend(question.state.as_deref().map(|state| ("state", state)));
         fields.push(("iss", self.settings.issuer()));

@@ -189,7 +189,7 @@ impl Gateway {
         if !tenant.use_device(device.id, made.issue, tell).await? {
             return Err(Fault::grant());
         }
-        self.bus.tell(Change::Access);
+        self.bus.tell(tenant.id(), Change::Access);
         Ok(made.answer)
     }
 
@@ -233,7 +233,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let by = (caller.principal.tenant, caller.principal.id);
         let done = self.store.answer_device(device.id, by, answer, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         if done { Ok(()) } else { Err(unknown()) }
     }
 

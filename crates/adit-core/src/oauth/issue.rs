@@ -104,7 +104,7 @@ impl Gateway {
         let issue = Issue { family, access: signed.row, refresh: None };
         let tenant = self.store.tenant(service.tenant);
         tenant.create_family(issue, move |()| event.only()).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(service.tenant, Change::Audit);
         Ok(self.answer(signed, scopes, None))
     }
 

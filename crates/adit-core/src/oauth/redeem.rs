@@ -70,7 +70,7 @@ impl Gateway {
         let event = made.event;
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         if tenant.use_auth_code(code.id, Some(made.issue), at, tell).await? {
-            self.bus.tell(Change::Access);
+            self.bus.tell(tenant.id(), Change::Access);
             return Ok(made.answer);
         }
         match self.store.find_auth_code(hash).await? {
@@ -140,7 +140,7 @@ impl Gateway {
         let tenant = self.store.tenant(family.principal.tenant);
         let rows = (signed.row, next.row);
         if tenant.rotate_refresh_token(refresh.id, family.id, rows, at, tell).await? {
-            self.bus.tell(Change::Audit);
+            self.bus.tell(tenant.id(), Change::Audit);
             return Ok(self.answer(signed, scopes, Some(next.token)));
         }
         Err(self.refresh_again(&refresh, &actor).await)
@@ -169,7 +169,7 @@ impl Gateway {
             .only();
         let ended =
             self.store.tenant(tenant).revoke_family(family, self.clock.now(), |_| event).await;
-        self.bus.tell(Change::Access);
+        self.bus.tell(tenant, Change::Access);
         ended.map_or_else(Fault::from, |_| Fault::grant())
     }
 }

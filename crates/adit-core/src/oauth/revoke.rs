@@ -70,7 +70,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let tenant = self.store.tenant(row.principal.tenant);
         tenant.revoke_access_token(statement.id, now, tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(tenant.id(), Change::Access);
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         let done =
             self.store.tenant(tenant).revoke_family(family.id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(tenant, Change::Access);
         Ok(done)
     }
 }

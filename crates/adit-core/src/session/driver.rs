@@ -446,7 +446,7 @@ impl Driver {
                         can_type: v.can_type(),
                     });
                     self.tally.set_viewers(list.collect());
-                    self.gateway.bus.tell(Change::Sessions);
+                    self.gateway.bus.tell(self.session.tenant, Change::Sessions);
                 }
             }
         }
@@ -614,7 +614,7 @@ impl Driver {
             {
                 warn!(session.id = %session.id, %error, "the state of a session could not be kept");
             }
-            gateway.bus.tell(Change::Sessions);
+            gateway.bus.tell(session.tenant, Change::Sessions);
         });
     }
 

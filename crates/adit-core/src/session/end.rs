@@ -70,8 +70,8 @@ impl Gateway {
             error!(session.id = %session.id, %error, "the end of a session could not be written; it is when the gateway starts again");
         }
         self.end_support_after(session, reason).await;
-        self.bus.tell(Change::Sessions);
-        self.bus.tell(Change::Audit);
+        self.bus.tell(session.tenant, Change::Sessions);
+        self.bus.tell(session.tenant, Change::Audit);
     }
 
     /// Finds the address of a session's person, for whoever reads the log; a database that does not answer costs the log only that.

@@ -114,6 +114,11 @@ impl Registry {
         self.lock().len()
     }
 
+    /// Counts the live sessions of a tenant.
+    pub fn count_of(&self, tenant: TenantId) -> usize {
+        self.lock().values().filter(|e| e.tenant == tenant).count()
+    }
+
     /// Counts the live sessions of a machine.
     pub fn count_on(&self, machine: MachineId) -> usize {
         self.lock().values().filter(|e| e.machine == machine).count()

@@ -103,7 +103,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { made.only() } else { late.only() };
         let tenant = self.store.tenant(TenantId::SEED);
         let done = tenant.set_up(new, grant, signed_in, tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(TenantId::SEED, Change::Access);
         if done { Ok(entered) } else { Err(Code::SetupRefused.into()) }
     }
 
@@ -163,7 +163,7 @@ impl Gateway {
         let sentence = format!("{} was invited", to.name.name());
         let event = self.event("invitation.issue", by, sentence).on(audit::party_of(to)).only();
         self.store.tenant(to.tenant).add_step(step, move |()| event).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(to.tenant, Change::Audit);
         let id = TokenId::new(&*self.ids);
         Ok(Issued { id, secret: minted.secret, expires_at: Some(expires_at) })
     }

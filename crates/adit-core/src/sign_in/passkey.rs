@@ -178,7 +178,7 @@ impl Gateway {
             Err(StoreError::Conflict(Conflict::Exists)) => return Err(Code::Conflict.into()),
             Err(error) => return Err(error.into()),
         }
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         Ok(shown)
     }
 
@@ -214,7 +214,7 @@ impl Gateway {
         };
         let tenant = self.store.tenant(who.tenant);
         let removed = tenant.remove_passkey(who.id, id, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         removed.map(drop).ok_or(Refusal::Code(Code::NotFound))
     }
 

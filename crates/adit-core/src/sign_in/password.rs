@@ -225,7 +225,7 @@ impl Gateway {
         let tell = move |ended: &u64| event.with("signInsEnded", json!(ended)).only();
         let at = self.clock.now();
         tenant.set_password(who.id, hash, at, Some(caller.credential), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         Ok(())
     }
 

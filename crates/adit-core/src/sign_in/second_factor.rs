@@ -108,7 +108,7 @@ impl Gateway {
         let at = self.clock.now();
         let done =
             tenant.confirm_authenticator(who.id, caller.credential, step, hashes, at, tell).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         if done { Ok(codes) } else { Err(Code::NotFound.into()) }
     }
 
@@ -138,7 +138,7 @@ impl Gateway {
         let event = event.on(audit::party_of(who)).with("method", json!("authenticator"));
         let tell = move |done: &bool| if *done { event.only() } else { vec![] };
         self.store.tenant(who.tenant).remove_authenticator(who.id, tell).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Gateway {
         let tell = move |done: &bool| if *done { shown.only() } else { refused.only() };
         let (tenant, at) = (self.store.tenant(who.tenant), self.clock.now());
         let done = tenant.step_up(caller.credential, who.id, step, proof, at, tell).await?;
-        self.bus.tell(Change::Audit);
+        self.bus.tell(caller.principal.tenant, Change::Audit);
         if done { Ok(()) } else { Err(Code::ProofRefused.into()) }
     }
 

@@ -56,7 +56,7 @@ impl Gateway {
             None => vec![],
         };
         let ended = tenant.revoke_credential(sign_in, self.clock.now(), tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         ended.map(drop).ok_or(Refusal::Code(Code::NotFound))
     }
 
@@ -73,7 +73,7 @@ impl Gateway {
         let tenant = self.store.tenant(who.tenant);
         let keep = Some(caller.credential);
         let ended = tenant.end_sign_ins(who.id, self.clock.now(), keep, tell).await?;
-        self.bus.tell(Change::Access);
+        self.bus.tell(caller.principal.tenant, Change::Access);
         Ok(ended)
     }
 

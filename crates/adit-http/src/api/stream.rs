@@ -12,6 +12,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use adit_core::bus::Change;
+use adit_domain::TenantId;
 
 use crate::app::App;
 use crate::auth::Authenticated;
@@ -26,15 +27,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 ))]
 pub async fn stream(
     State(app): State<Arc<App>>,
-    Authenticated(_caller): Authenticated,
+    Authenticated(caller): Authenticated,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let changes = app.gateway.bus.listen();
+    let tenant = caller.principal.tenant;
     let tasks = app.gateway.tasks.clone();
     let stream =
-        futures_util::stream::unfold((changes, tasks), |(mut changes, tasks)| async move {
+        futures_util::stream::unfold((changes, tasks), move |(mut changes, tasks)| async move {
             let kind = tokio::select! {
                 () = tasks.ending() => return None,
-                kind = next(&mut changes) => kind?,
+                kind = next(&mut changes, tenant) => kind?,
             };
             let event = Event::default().event("changed").data(json!({"kind": kind}).to_string());
             Some((Ok(event), (changes, tasks)))
@@ -42,11 +44,18 @@ pub async fn stream(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-async fn next(changes: &mut Receiver<Change>) -> Option<&'static str> {
-    match changes.recv().await {
-        Ok(change) => Some(change.as_str()),
-        // Fell behind: everything may have changed.
-        Err(RecvError::Lagged(_)) => Some("all"),
-        Err(RecvError::Closed) => None,
+// DESK-7: of another tenant's changes nobody hears, not even when they are.
+async fn next(
+    changes: &mut Receiver<(TenantId, Change)>,
+    tenant: TenantId,
+) -> Option<&'static str> {
+    loop {
+        match changes.recv().await {
+            Ok((whose, change)) if whose == tenant => return Some(change.as_str()),
+            Ok(_) => {}
+            // Fell behind: everything may have changed.
+            Err(RecvError::Lagged(_)) => return Some("all"),
+            Err(RecvError::Closed) => return None,
+        }
     }
 }
