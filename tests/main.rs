@@ -12,3 +12,4 @@ mod machines;
 mod privileges;
 mod session;
 mod sessions;
+mod versions;
