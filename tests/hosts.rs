@@ -84,10 +84,16 @@ pub struct Hosts {
     code: String,
 }
 
-/// Sets the wall clock of the gateway alone, to what a file says; `apt-get install faketime` brings it.
+/// Sets the wall clock of one program alone, to what a file says; `apt-get install faketime` brings it.
 pub const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
 
 const URL: &str = "https://10.77.0.1:7800";
+
+/// Lets a command have the wall clock that a file says.
+fn has_clock(command: &mut Command, file: PathBuf) {
+    command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", file);
+    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+}
 
 impl Hosts {
     pub fn start() -> Self {
@@ -99,7 +105,10 @@ impl Hosts {
         let network = Network::new();
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
+        // A day old, as a certificate is that machines with a clock behind must take.
         run(Command::new("openssl")
+            .env("LD_PRELOAD", FAKETIME)
+            .env("FAKETIME", "-1d")
             .args([
                 "req",
                 "-x509",
@@ -127,6 +136,7 @@ impl Hosts {
         );
         fs::write(path("adit.toml"), config).unwrap();
         fs::write(path("clock"), "+0").unwrap();
+        fs::write(path("machine-clock"), "+0").unwrap();
         let (gateway, code) = serve(&network, &folder, &[]);
         Self { network, folder, gateway, code }
     }
@@ -189,9 +199,17 @@ impl Hosts {
         let mut join = self.network.on(&self.network.machine, adit_testkit::binary());
         join.args(["agent", "join", URL, "--token", enrolment, "--label", "box", "--dir"])
             .arg(&agent);
+        has_clock(&mut join, self.folder.path().join("machine-clock"));
         run(join.arg("--ca").arg(self.folder.path().join("cert.pem")));
+        self.run_agent()
+    }
+
+    /// Starts the agent of the machine that joined.
+    fn run_agent(&self) -> Ends {
+        let agent = self.folder.path().join("agent");
         let mut run = self.network.on(&self.network.machine, adit_testkit::binary());
         run.args(["agent", "run", "--dir"]).arg(&agent).stdout(Stdio::null()).stderr(Stdio::null());
+        has_clock(&mut run, self.folder.path().join("machine-clock"));
         Ends(run.spawn().unwrap())
     }
 }
@@ -201,8 +219,7 @@ fn serve(network: &Network, folder: &TempDir, more: &[&str]) -> (Ends, String) {
     let path = |name: &str| folder.path().join(name);
     let mut serve = network.on(&network.gateway, adit_testkit::binary());
     serve.args(["serve", "--config"]).arg(path("adit.toml")).args(more);
-    serve.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", path("clock"));
-    serve.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    has_clock(&mut serve, path("clock"));
     let mut serve = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = serve.stderr.take().unwrap();
     let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
@@ -352,6 +369,66 @@ async fn a_gateway_whose_clock_is_set_forward_and_back_keeps_its_sessions() {
         hours[0] != hours[1] && hours[1] != hours[2],
         "{hours:?}; `apt-get install faketime` brings what sets the clock"
     );
+    counting.comes_whole().await;
+}
+
+/// Waits until the audit log says how far a machine's clock is off, and checks by how much.
+async fn clock_is_told(hosts: &Hosts, token: &str, way: &str) {
+    let told = async || {
+        let arguments = ["audit", "search", "--json", "--event", "machine.clock_skew"];
+        let found = json(&run(hosts.adit(token).args(arguments)));
+        let events = found["items"].as_array().unwrap();
+        let event = events.iter().find(|event| event["details"]["way"] == way)?;
+        event["details"]["seconds"].as_u64()
+    };
+    let seconds = adit_testkit::eventually("the clock of the machine in the audit log", told).await;
+    assert!((590..=610).contains(&seconds), "{seconds} seconds {way}");
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_ten_minutes_off_opens_sessions_and_is_told_of() {
+    // R29
+    let hosts = Hosts::start_with("", "expiry_seconds = 61\n");
+    let token = hosts.token();
+    let enrolment = json(&run(hosts.adit(&token).args(["machine", "token", "--json"])));
+    let enrolment = enrolment["token"].as_str().unwrap();
+    let mut agent = None;
+    for (clock, way) in [("-600", "behind"), ("+600", "ahead")] {
+        fs::write(hosts.folder.path().join("machine-clock"), clock).unwrap();
+        agent = match agent.take() {
+            None => Some(hosts.join(enrolment)),
+            Some(before) => {
+                drop::<Ends>(before);
+                Some(hosts.run_agent())
+            }
+        };
+        clock_is_told(&hosts, &token, way).await;
+        let said = async || {
+            let output = hosts.adit(&token).args(["exec", "box", "--", "echo", "here"]).output();
+            let output = output.unwrap();
+            (output.status.success() && output.stdout == b"here\n").then_some(())
+        };
+        adit_testkit::eventually("an answer of a command", said).await;
+    }
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_set_keeps_its_sessions() {
+    // R29
+    let counting = Counting::start("expiry_seconds = 61\n").await;
+    for clock in ["+600", "-600"] {
+        fs::write(counting.hosts.folder.path().join("machine-clock"), clock).unwrap();
+        if clock == "+600" {
+            clock_is_told(&counting.hosts, &counting.token, "ahead").await;
+        }
+        // A warrant of 61 seconds is renewed each second, so the session has been decided again a few times by then.
+        let before = counting.output().lines().count();
+        let later = async || (counting.output().lines().count() > before + 40_000).then_some(());
+        adit_testkit::eventually("output after the clock was set", later).await;
+        assert_eq!(counting.shown()["state"], "live", "{clock}");
+        let exec = ["exec", "box", "--", "echo", "here"];
+        assert_eq!(run(counting.hosts.adit(&counting.token).args(exec)).stdout, b"here\n");
+    }
     counting.comes_whole().await;
 }
 

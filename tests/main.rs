@@ -13,3 +13,4 @@ mod privileges;
 mod restored;
 mod session;
 mod sessions;
+mod versions;

@@ -318,3 +318,69 @@ fn a_big_paste_arrives_whole_and_in_order() {
     let arrived = std::fs::read_to_string(path).unwrap();
     assert!(arrived == lines.replace('\r', "\n"), "{} of {} bytes", arrived.len(), lines.len());
 }
+
+/// A client that stands still, as on a laptop that sleeps, with a command in its terminal that nobody may run later. Its connection is
+/// cut meanwhile.
+struct Asleep {
+    world: World,
+    terminal: Terminal,
+    session: String,
+    file: std::path::PathBuf,
+}
+
+impl Asleep {
+    fn begin(world: World, terminal: Terminal) -> Self {
+        let session = world.sessions("live")[0]["id"].as_str().unwrap().to_owned();
+        let file = world.folder().join("typed-asleep");
+        send(terminal.child.id(), "STOP");
+        terminal.write(&format!("touch {}\r", file.display()));
+        world.kill_gateway();
+        Self { world, terminal, session, file }
+    }
+
+    fn wake(&self) {
+        send(self.terminal.child.id(), "CONT");
+    }
+}
+
+const SHORT_GRACE: &str = "[session]\ngrace_seconds = 5\n";
+
+#[test]
+fn a_client_that_slept_beyond_the_grace_says_that_its_session_is_over() {
+    // R31
+    let world = World::start_with(SHORT_GRACE);
+    let terminal = Terminal::start(&world, &["connect", &world.machine]);
+    terminal.wait_for_prompt();
+    let mut asleep = Asleep::begin(world, terminal);
+    asleep.world.wait_until_up();
+    let show = ["sessions", "show", &asleep.session];
+    asleep.world.wait_for(&show, |session| session["state"] == "ended");
+    asleep.wake();
+    assert_eq!(asleep.terminal.end(), Some(125));
+    let said = asleep.terminal.everything();
+    assert!(said.contains("[session."), "{said}");
+    assert!(asleep.terminal.echoes(), "the terminal is no longer raw");
+    assert!(!asleep.file.exists(), "what was typed asleep was run");
+}
+
+#[test]
+fn keys_that_were_typed_while_the_client_slept_are_not_run_when_it_comes_back() {
+    // R31
+    let world = World::start_with(SHORT_GRACE);
+    let terminal = Terminal::start(&world, &["connect", &world.machine]);
+    terminal.wait_for_prompt();
+    let session = world.sessions("live")[0]["id"].as_str().unwrap().to_owned();
+    let mut awake = Terminal::start(&world, &["sessions", "join", &session]);
+    awake.wait_for_prompt();
+    let mut asleep = Asleep::begin(world, terminal);
+    // The shell says when more than the grace has passed.
+    awake.write("sleep 8; echo $((50+2)) later\r");
+    awake.wait_for("52 later");
+    asleep.wake();
+    asleep.terminal.wait("word of it", |_, all| all.contains("were too old and were dropped"));
+    asleep.terminal.write("echo $((40+2)) again\r");
+    asleep.terminal.wait_for("42 again");
+    assert!(!asleep.file.exists(), "what was typed asleep was run");
+    asleep.terminal.write("exit\r");
+    assert_eq!((asleep.terminal.end(), awake.end()), (Some(0), Some(0)));
+}

@@ -96,6 +96,14 @@ impl World {
         }
     }
 
+    /// Waits until a gateway that was killed is there again.
+    pub fn wait_until_up(&self) {
+        let began = Instant::now();
+        while !self.run(&["sessions", "ls"]).status.success() {
+            assert!(began.elapsed() < LIMIT, "the gateway does not come back");
+        }
+    }
+
     /// Gives the sessions of a state.
     pub fn sessions(&self, state: &str) -> Vec<Value> {
         let listed = self.json(&["sessions", "ls", "--state", state]);

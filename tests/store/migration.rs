@@ -1,9 +1,12 @@
 //! The schema's history, walked from each of its steps.
 
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use adit_domain::TenantId;
-use adit_store::{NEWEST_SCHEMA, StoreError, silent};
+use adit_domain::{Secret, TenantId};
+use adit_store::{NEWEST_SCHEMA, StoreConfig, StoreError, silent};
 
 use super::database::{Database, Server};
 use super::world::{GATEWAY, NOW, World, new_user, open};
@@ -71,6 +74,138 @@ async fn postgresql_comes_to_the_newest_schema_from_each_earlier_one() {
     }
 }
 
+/// The database that the process below opens: a path, or a PostgreSQL address. Without it the process ends at once.
+const OPENS: &str = "ADIT_TEST_OPENS";
+
+/// Not a test: the process that the tests below start and kill. It opens a database and brings it to the newest schema.
+#[tokio::test]
+#[ignore = "other tests start it"]
+async fn the_process_that_migrates() {
+    let Ok(opens) = std::env::var(OPENS) else { return };
+    let config = if opens.starts_with("postgres:") {
+        StoreConfig::Postgres { url: Secret::new(opens) }
+    } else {
+        StoreConfig::Sqlite { path: opens.into() }
+    };
+    let store = open(config, GATEWAY).await.unwrap();
+    store.close().await;
+}
+
+/// How the process that migrates goes on.
+#[derive(PartialEq)]
+enum Fate {
+    Ended,
+    Killed,
+}
+
+/// Runs the process that migrates under strace, with what else strace is told.
+fn migrates(database: &Database, told: &[&str]) -> Fate {
+    let opens = match database.config() {
+        StoreConfig::Sqlite { path } => path.to_str().unwrap().to_owned(),
+        StoreConfig::Postgres { url } => url.expose().to_owned(),
+    };
+    let inside = module_path!().split_once("::").map_or("", |(_, inside)| inside);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq"]).args(told).arg(std::env::current_exe().unwrap());
+    strace.args(["--exact", &format!("{inside}::the_process_that_migrates")]);
+    strace.args(["--ignored", "--test-threads=1"]).env(OPENS, opens);
+    let ended = strace.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = ended.expect("strace is missing: apt-get install strace");
+    assert!(status.success() || status.signal() == Some(9), "neither ended nor killed: {status}");
+    if status.success() { Fate::Ended } else { Fate::Killed }
+}
+
+/// Counts how often the thread that does it most makes a call while a database is migrated; strace counts by thread too.
+fn calls(database: &Database, call: &str) -> usize {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let told = ["-e", &format!("trace={call}"), "-o", trace.path().to_str().unwrap()];
+    assert!(migrates(database, &told) == Fate::Ended);
+    let mut counts = HashMap::new();
+    for line in std::fs::read_to_string(trace.path()).unwrap().lines() {
+        let thread = line.split_whitespace().next().unwrap().to_owned();
+        *counts.entry(thread).or_insert(0) += usize::from(line.contains(&format!("{call}(")));
+    }
+    counts.into_values().max().unwrap_or(0)
+}
+
+/// Gives the tables and their columns, after the database's version.
+fn schema_of(database: &Database) -> String {
+    database.tamper(match database {
+        Database::Sqlite(_) => {
+            "SELECT 'version ' || coalesce(max(number), 0) FROM schema_steps;
+             SELECT type, name, sql FROM sqlite_master WHERE name <> 'schema_steps' ORDER BY 1, 2"
+        }
+        _ => {
+            "SELECT 'version ' || (SELECT coalesce(max(number), 0) FROM schema_steps) || E'\n' ||
+             string_agg(concat_ws(' ', table_name, column_name, data_type, is_nullable), E'\n'
+             ORDER BY table_name, column_name) FROM information_schema.columns
+             WHERE table_schema = 'public'"
+        }
+    })
+}
+
+/// Gives what `schema_of` may say: the schema of each version, whole.
+fn whole_schemas(dialect: &'static str, make: fn() -> Database) -> Vec<String> {
+    let of = |version| {
+        let database = make();
+        begin_at(&database, dialect, version);
+        schema_of(&database)
+    };
+    (FIRST..=steps(dialect).len()).map(of).collect()
+}
+
+/// The version from which the killed migrations go: the first that holds a row to keep.
+const FIRST: usize = 1;
+
+/// How many of a call's places are tried at most; with more calls than that, every second, third and so on.
+const PLACES: usize = 16;
+
+/// Kills a migration at one call after the other, until one ends: what is left is the whole schema of some version, and opening it
+/// completes it.
+async fn is_killed_anywhere(call: &str, dialect: &'static str, make: fn() -> Database) {
+    let whole = whole_schemas(dialect, make);
+    let begun = || {
+        let database = make();
+        begin_at(&database, dialect, FIRST);
+        database
+    };
+    let last = calls(&begun(), call);
+    assert!(last >= steps(dialect).len() - FIRST, "{last} calls of {call}");
+    let mut left = Vec::new();
+    for place in (1..).step_by(last.div_ceil(PLACES)) {
+        let database = begun();
+        let inject = format!("inject={call}:signal=KILL:when={place}");
+        let fate = migrates(&database, &["-e", &format!("trace={call}"), "-e", &inject]);
+        let schema = schema_of(&database);
+        let version = whole.iter().position(|whole| *whole == schema);
+        left.push(version.unwrap_or_else(|| panic!("half a schema at {call} {place}: {schema}")));
+        arrives(database, FIRST).await;
+        if fate == Fate::Ended {
+            break;
+        }
+    }
+    left.dedup();
+    assert!(left.len() > 5, "the kills came between few steps only: {left:?}");
+}
+
+#[tokio::test]
+async fn a_migration_that_is_killed_at_a_write_leaves_no_half_schema_and_completes() {
+    // R41
+    is_killed_anywhere("pwrite64", "sqlite", Database::sqlite).await;
+}
+
+#[tokio::test]
+async fn a_migration_that_is_killed_at_a_sync_leaves_no_half_schema_and_completes() {
+    // R41
+    is_killed_anywhere("fsync", "sqlite", Database::sqlite).await;
+}
+
+#[tokio::test]
+async fn a_migration_of_postgresql_that_is_killed_between_statements_completes() {
+    // R41
+    is_killed_anywhere("sendto", "postgres", Database::postgres).await;
+}
+
 #[tokio::test]
 async fn both_dialects_have_the_same_steps() {
     let names = |dialect| -> Vec<String> {
@@ -97,6 +232,7 @@ async fn gateways_that_start_at_once_migrate_once() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_left_alone() {
+    // R42
     for world in [World::sqlite().await, World::postgres().await] {
         world.store.close().await;
         world.database.tamper("INSERT INTO schema_steps VALUES (99, '0099_future')");

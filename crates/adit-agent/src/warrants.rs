@@ -7,7 +7,8 @@ use adit_domain::{Clock, MachineId, SessionId, Timestamp};
 use adit_link::keys::PublicKey;
 use adit_wire::agent::v1::SignedWarrant;
 use adit_wire::warrant::{self, Checked, Expected, Refusal};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ pub(crate) struct Checker {
     clock: Arc<dyn Clock>,
     /// What the person at this machine agreed to, if it is here for support.
     attended: Option<Attended>,
-    /// How far the gateway's clock is ahead, in milliseconds.
-    ahead_ms: AtomicI64,
+    /// The gateway's time when it was last told, and when that was by a clock that nobody sets.
+    told: Mutex<Option<(Timestamp, Duration)>>,
     /// The highest that any warrant of the authority had.
     epoch: AtomicU64,
 }
@@ -37,20 +38,24 @@ impl Checker {
             session_service: enrolment.session_service,
             clock,
             attended,
-            ahead_ms: AtomicI64::new(0),
+            told: Mutex::new(None),
             epoch: AtomicU64::new(0),
         }
     }
 
-    /// Notes the gateway's time, to allow for a clock that is a little off. A gateway may not turn the time back further than
-    /// that: it could make old warrants good again.
+    /// Notes the gateway's time, to allow for a clock that is off or is set while sessions live. A gateway may not turn the time back
+    /// further than that: it could make old warrants good again.
     pub(crate) fn note_time(&self, gateway: Timestamp) {
-        let ahead_ms = gateway.0.saturating_sub(self.clock.now().0).clamp(-SKEW_MS, SKEW_MS);
-        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        let own = self.clock.now().0;
+        let near = own.saturating_sub(SKEW_MS)..=own.saturating_add(SKEW_MS);
+        let told = Timestamp(gateway.0.clamp(*near.start(), *near.end()));
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((told, since_boot()));
     }
 
+    /// The gateway's time, or before it was told the machine's own.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp(self.clock.now().0.saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.map_or_else(|| self.clock.now(), |(told, at)| told + since_boot().saturating_sub(at))
     }
 
     /// The machine's own time.
@@ -123,5 +128,11 @@ impl Warrants {
     }
 }
 
-/// The most by which a machine's clock may be corrected; past it, set the clock.
-const SKEW_MS: i64 = Duration::from_secs(5 * 60).as_millis() as i64;
+/// Gives the time since the machine was started, its sleep included.
+fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// The most by which a machine's clock may be corrected; past it, set the clock. Chosen: ten minutes must not matter, and an old
+/// warrant counts no longer than this beyond its end, whatever a gateway says.
+const SKEW_MS: i64 = Duration::from_secs(15 * 60).as_millis() as i64;

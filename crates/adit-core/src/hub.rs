@@ -26,6 +26,7 @@ use crate::Gateway;
 use crate::admission::{Admission, Credential};
 use crate::bus::Change;
 use crate::certificate::renew_at;
+use crate::clock_watch::MachineClock;
 use crate::machine::{machine_actor, plain_facts};
 
 /// How many requests may wait for one machine; a machine that takes longer is told to come back.
@@ -55,6 +56,7 @@ struct Talk<'a> {
     asked: Option<Timestamp>,
     /// Whether it was asked and has not answered.
     owes: bool,
+    clock: MachineClock,
 }
 
 impl Talk<'_> {
@@ -248,8 +250,9 @@ impl Gateway {
         }
         info!(machine.label = %machine.label, "a machine came");
         self.bus.tell(machine.tenant, Change::Machines);
+        let (renews, clock) = (hello.renews, MachineClock::default());
         let mut talk =
-            Talk { machine: &machine, credential, renews: hello.renews, asked: None, owes: false };
+            Talk { machine: &machine, credential, renews, asked: None, owes: false, clock };
         let ended = self.converse(&mut link, &mut talk, &hello, requests).await;
         self.hub.leave(machine.id, connection);
         self.touch(&machine, None).await;
@@ -304,6 +307,7 @@ impl Gateway {
         let machine = talk.machine;
         let instance = Uuid::from_slice(&hello.instance).ok();
         self.greet(machine, hello, instance).await;
+        self.hear_clock(machine, &mut talk.clock, hello.now_ms).await;
         let welcome = self.welcome(machine, hello).await;
         link.send_control(&pb::ToAgent { message: Some(ToAgent::Welcome(welcome)) })?;
         let mut touched = self.clock.now();
@@ -341,7 +345,8 @@ impl Gateway {
     async fn on_agent(&self, talk: &mut Talk<'_>, message: FromAgent) -> Option<ToAgent> {
         let machine = talk.machine;
         match message {
-            FromAgent::Heartbeat(_) => {
+            FromAgent::Heartbeat(beat) => {
+                self.hear_clock(machine, &mut talk.clock, beat.now_ms).await;
                 Some(ToAgent::Heartbeat(pb::Heartbeat { now_ms: self.clock.now().wire() }))
             }
             FromAgent::OpenRefused(refused) => {

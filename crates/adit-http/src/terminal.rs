@@ -107,7 +107,7 @@ async fn binary(
         Ok(admission) => admission,
         Err(refusal) => return refuse(out, &refusal).await,
     };
-    let admitted = admitted(&admission);
+    let admitted = admitted(&admission, app.gateway.settings.grace);
     let mut viewer = Viewer {
         seat: admission.seat,
         out: VecDeque::from([Message::Binary(control(ToViewerMessage::Admitted(admitted)))]),
@@ -133,7 +133,7 @@ fn read_redeem(first: Bytes) -> Result<pb::Redeem, Closing> {
     }
 }
 
-fn admitted(admission: &Admission) -> pb::Admitted {
+fn admitted(admission: &Admission, grace: Duration) -> pb::Admitted {
     let session = &admission.session;
     pb::Admitted {
         session_id: session.id.to_string(),
@@ -144,6 +144,7 @@ fn admitted(admission: &Admission) -> pb::Admitted {
         input_position: admission.input_position,
         recording: session.recording.as_str().to_owned(),
         pty: session.pty,
+        grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

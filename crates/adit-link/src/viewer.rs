@@ -131,6 +131,18 @@ impl std::fmt::Debug for Resume {
     }
 }
 
+impl Resume {
+    /// Drops the input that the machine has not acknowledged, and says whether there was any. The gateway then gives a new writer.
+    pub fn forget_input(&mut self) -> bool {
+        if self.input.is_empty() {
+            return false;
+        }
+        self.input = InputSender::new();
+        self.writer = Bytes::new();
+        true
+    }
+}
+
 impl Viewer {
     /// Begins; [`Self::poll_transmit`] gives the first frame.
     pub fn new(start: Start) -> Self {
@@ -221,6 +233,11 @@ impl Viewer {
     /// Gives the bytes that [`Self::input`] would take.
     pub fn input_room(&self) -> usize {
         if self.may_type() { self.input.room() } else { 0 }
+    }
+
+    /// Tells whether input waits for the machine's word that it has it.
+    pub fn input_waits(&self) -> bool {
+        !self.input.is_empty()
     }
 
     /// Ends the input.

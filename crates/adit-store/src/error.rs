@@ -35,7 +35,10 @@ pub enum StoreError {
     #[error("another process took over this gateway's identity")]
     Fenced,
     /// The database was made by a newer version.
-    #[error("the database is at version {found}, this program knows {known}; install a newer one")]
+    #[error(
+        "the database is at version {found}, and this program knows {known} at most: install a newer Adit, \
+         or restore a copy from before the change; nothing was changed"
+    )]
     SchemaNewer {
         /// The database's version.
         found: i64,

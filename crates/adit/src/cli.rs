@@ -18,6 +18,7 @@ mod doctor;
 mod exec;
 mod failure;
 mod grant;
+mod held;
 mod key;
 mod login;
 mod machine;

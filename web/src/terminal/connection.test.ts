@@ -18,6 +18,7 @@ const admission = {
   writer: WRITER,
   recording: "output",
   pty: true,
+  graceMs: 30_000n,
 };
 
 /** A socket whose other end is the test. */
@@ -90,6 +91,7 @@ function setUp(mode: "control" | "view" = "control", target: Target = { machine:
       return socket as unknown as WebSocket;
     },
     now: () => Date.now(),
+    wall: () => Date.now(),
     random: () => 1,
   };
   const screen: Screen = {
@@ -108,10 +110,10 @@ function setUp(mode: "control" | "view" = "control", target: Target = { machine:
   const connection = new Connection(world, screen, target, mode);
   const last = () => sockets.at(-1) as FakeSocket;
   const status = () => seen.status.at(-1) as Status;
-  async function admitted(inputPosition = 0n, capabilities = admission.capabilities) {
+  async function admitted(inputPosition = 0n, capabilities = admission.capabilities, writer = WRITER) {
     await vi.advanceTimersByTimeAsync(0);
     last().open();
-    last().say({ case: "admitted", value: { ...admission, inputPosition, capabilities } });
+    last().say({ case: "admitted", value: { ...admission, inputPosition, capabilities, writer } });
     return last();
   }
   return { connection, world, sockets, asked, seen, status, last, admitted };
@@ -153,6 +155,34 @@ test("after a loss the stream goes on where the screen stands, and input where t
   expect(second.input).toMatchObject([{ position: 4, bytes: text("ef") }]);
   second.output(3, "lo world");
   expect(seen.text).toBe("hello world");
+});
+
+// R31: a laptop that slept for two hours.
+test("keys from before a sleep longer than the grace are dropped, and later ones sent by another writer", async () => {
+  const { connection, admitted, seen } = setUp();
+  connection.start();
+  const first = await admitted();
+  connection.type(text("sent\r"));
+  first.lose();
+  connection.type(text("rm -r old\r"));
+  vi.setSystemTime(Date.now() + 7_200_000);
+  connection.type(text("new\r"));
+  await vi.advanceTimersByTimeAsync(100);
+  const second = await admitted(40n, admission.capabilities, new Uint8Array([8, 8]));
+  expect(second.messages[0]).toMatchObject({ value: { writer: new Uint8Array() } });
+  expect(second.input).toMatchObject([{ position: 40, bytes: text("new\r") }]);
+  expect(seen.notices).toEqual(["input.old"]);
+});
+
+test("keys from within the grace are sent on coming back", async () => {
+  const { connection, admitted, seen } = setUp();
+  connection.start();
+  (await admitted()).lose();
+  connection.type(text("ls\r"));
+  vi.setSystemTime(Date.now() + 20_000);
+  await vi.advanceTimersByTimeAsync(100);
+  expect((await admitted()).input).toMatchObject([{ position: 0, bytes: text("ls\r") }]);
+  expect(seen.notices).toEqual([]);
 });
 
 test("attempts come slower and slower, and at once when the page is shown again", async () => {

@@ -61,6 +61,8 @@ export interface World {
   ticket(target: Target, mode: Mode): Promise<Ticket>;
   open(url: string): WebSocket;
   now(): number;
+  /** The wall clock, which goes on while the computer sleeps. */
+  wall(): number;
   random(): number;
 }
 
@@ -86,6 +88,7 @@ export class Connection {
   #mayType = false;
   #ended = false;
   #writer: Uint8Array = new Uint8Array();
+  #graceMs = 60_000; // the gateway's usual one; it says its own
   #turn = 0;
   #failures = 0;
   #lostAt: number | null = null;
@@ -109,7 +112,7 @@ export class Connection {
   /** Types: kept until the machine has it, whatever happens to the connection. */
   type(bytes: Uint8Array): void {
     if (this.#ended || this.#mode === "view" || (this.#admitted && !this.#mayType)) return;
-    this.input.push(bytes);
+    this.input.push(bytes, this.#world.wall());
     this.#pump();
   }
 
@@ -160,6 +163,8 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     this.#after("handshake", HANDSHAKE_WAIT_MS, () => this.#abandon("The gateway took too long to answer."));
     socket.onopen = () => {
+      // What waits too long must not arrive any more, so another writer goes on.
+      if (this.input.isOlderThan(this.#oldest())) this.#writer = new Uint8Array();
       const resume = this.output.next === null ? {} : { outputPosition: BigInt(this.output.next) };
       const writer = { writer: this.#writer, inputPosition: BigInt(this.input.acknowledged) };
       this.#say({ case: "redeem", value: { ticket, proof, ...this.#screen.size(), ...resume, ...writer } });
@@ -187,6 +192,7 @@ export class Connection {
     switch (message.case) {
       case "admitted": {
         const admitted = message.value;
+        if (admitted.graceMs > 0n) this.#graceMs = Number(admitted.graceMs);
         const sameWriter = equal(this.#writer, admitted.writer);
         if (sameWriter) this.input.rewind(Number(admitted.inputPosition));
         else this.#newWriter(Number(admitted.inputPosition));
@@ -240,8 +246,18 @@ export class Connection {
 
   /** What an earlier writer had under way may have arrived or not; typing it twice would be worse than asking. */
   #newWriter(position: number): void {
+    if (this.input.isOlderThan(this.#oldest())) {
+      this.input.forget(this.#oldest(), position);
+      this.#screen.notice("input.old", "Keys from before the break were too old and were dropped.");
+      return;
+    }
     const uncertain = this.input.renumber(position);
     if (uncertain > 0) this.#screen.notice("input.uncertain", "The last keys before the break may not have arrived.");
+  }
+
+  /** When keys must have been typed to be sent now: the screen of an hour ago is not the one that they would meet. */
+  #oldest(): number {
+    return this.#world.wall() - this.#graceMs;
   }
 
   #arrived(): void {

@@ -29,15 +29,15 @@ function deliver(queue: InputQueue, refuse: (count: number) => boolean): Uint8Ar
 
 test("what is typed is numbered by bytes", () => {
   const queue = new InputQueue();
-  queue.push(text("ls"));
-  queue.push(text("é\r"));
+  queue.push(text("ls"), 0);
+  queue.push(text("é\r"), 0);
   expect(queue.next()).toMatchObject({ position: 0, bytes: text("lsé\r") });
   expect(queue.next()).toBeNull();
 });
 
 test("a frame holds at most 16 KiB and at most 256 KiB are in flight", () => {
   const queue = new InputQueue();
-  queue.push(pattern(1024 * 1024));
+  queue.push(pattern(1024 * 1024), 0);
   let inFlight = 0;
   for (let frame = queue.next(); frame; frame = queue.next()) {
     expect(frame.bytes.length).toBeLessThanOrEqual(MAX_INPUT_BYTES);
@@ -52,7 +52,7 @@ test("a frame holds at most 16 KiB and at most 256 KiB are in flight", () => {
 test("1 MiB arrives whole and in order through rewinds", () => {
   const queue = new InputQueue();
   const sent = pattern(1024 * 1024);
-  queue.push(sent);
+  queue.push(sent, 0);
   const arrived = deliver(queue, (count) => count % 7 === 3);
   expect(Buffer.compare(arrived, sent)).toBe(0);
   expect(queue.waitingBytes).toBe(0);
@@ -60,7 +60,7 @@ test("1 MiB arrives whole and in order through rewinds", () => {
 
 test("an acknowledgement in the middle of a chunk frees only what it covers", () => {
   const queue = new InputQueue();
-  queue.push(text("abcdef"));
+  queue.push(text("abcdef"), 0);
   queue.next();
   queue.acknowledge(2);
   queue.rewind(2);
@@ -70,7 +70,7 @@ test("an acknowledgement in the middle of a chunk frees only what it covers", ()
 
 test("a rewind to what was acknowledged already sends nothing twice", () => {
   const queue = new InputQueue();
-  queue.push(text("abc"));
+  queue.push(text("abc"), 0);
   queue.next();
   queue.acknowledge(3);
   queue.rewind(1);
@@ -79,9 +79,23 @@ test("a rewind to what was acknowledged already sends nothing twice", () => {
 
 test("a new writer goes on with what was never sent and gives up what is uncertain", () => {
   const queue = new InputQueue();
-  queue.push(text("sent"));
+  queue.push(text("sent"), 0);
   queue.next();
-  queue.push(text("waiting"));
+  queue.push(text("waiting"), 0);
   expect(queue.renumber(0)).toBe(4);
   expect(queue.next()).toMatchObject({ position: 0, bytes: text("waiting") });
+});
+
+// R31
+test("what is too old or was sent is given up, and the rest goes on under the new numbers", () => {
+  const queue = new InputQueue();
+  queue.push(text("sent"), 10);
+  queue.next();
+  queue.push(text("old"), 20);
+  queue.push(text("new"), 90);
+  expect([queue.isOlderThan(10), queue.isOlderThan(60)]).toEqual([false, true]);
+  queue.forget(60, 100);
+  expect(queue.isOlderThan(60)).toBe(false);
+  const frame = queue.next();
+  expect([frame?.position, words(frame), queue.next()]).toEqual([100, "new", null]);
 });

@@ -7,6 +7,7 @@ export const MAX_IN_FLIGHT_BYTES = 256 * 1024; // what the gateway is willing to
 /** Numbers input, keeps it until it is acknowledged, and says what may be sent now. */
 export class InputQueue {
   #chunks: Uint8Array[] = [];
+  #times: number[] = []; // when each of #chunks was typed
   #start = 0; // position of the first byte of #chunks
   #end = 0;
   #sent = 0;
@@ -20,9 +21,10 @@ export class InputQueue {
     return this.#end - this.#start;
   }
 
-  push(bytes: Uint8Array): void {
+  push(bytes: Uint8Array, now: number): void {
     for (let at = 0; at < bytes.length; at += MAX_INPUT_BYTES) {
       this.#chunks.push(bytes.subarray(at, at + MAX_INPUT_BYTES));
+      this.#times.push(now);
     }
     this.#end += bytes.length;
   }
@@ -42,8 +44,10 @@ export class InputQueue {
     const upTo = Math.min(position, this.#end);
     while (this.#chunks[0] && this.#start < upTo) {
       const take = Math.min(this.#chunks[0].length, upTo - this.#start);
-      if (take === this.#chunks[0].length) this.#chunks.shift();
-      else this.#chunks[0] = this.#chunks[0].subarray(take);
+      if (take === this.#chunks[0].length) {
+        this.#chunks.shift();
+        this.#times.shift();
+      } else this.#chunks[0] = this.#chunks[0].subarray(take);
       this.#start += take;
     }
     this.#sent = Math.max(this.#sent, this.#start);
@@ -66,6 +70,22 @@ export class InputQueue {
     this.#start = position;
     this.#sent = position;
     return uncertain;
+  }
+
+  /** Whether something waits that was typed before a time. */
+  isOlderThan(time: number): boolean {
+    return this.#times[0] !== undefined && this.#times[0] < time;
+  }
+
+  /** Goes on as a new writer from `position` with what was typed since a time; what is older, or was sent, is given up. */
+  forget(time: number, position: number): void {
+    this.renumber(position);
+    let old = 0;
+    while (this.isOlderThan(time)) {
+      old += this.#chunks.shift()?.length ?? 0;
+      this.#times.shift();
+    }
+    this.#end -= old;
   }
 
   #read(from: number, limit: number): Uint8Array {

@@ -22,6 +22,7 @@ export const browserWorld: World = {
   },
   open: (url) => new WebSocket(sameOrigin(url), "adit.terminal.v1"),
   now: () => performance.now(),
+  wall: () => Date.now(),
   random: () => Math.random(),
 };
 

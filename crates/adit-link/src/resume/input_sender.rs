@@ -90,6 +90,11 @@ impl InputSender {
         }
     }
 
+    /// Tells whether the machine has everything.
+    pub fn is_empty(&self) -> bool {
+        self.unacked.is_empty()
+    }
+
     /// Takes as many bytes as there is room for, and says how many.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.room());

@@ -130,6 +130,11 @@ impl<S: Socket> Terminal<S> {
         self.viewer.input_room()
     }
 
+    /// Tells whether input waits for the machine's word that it has it.
+    pub fn input_waits(&self) -> bool {
+        self.viewer.input_waits()
+    }
+
     /// Ends the input.
     pub fn eof(&mut self) {
         self.viewer.eof();

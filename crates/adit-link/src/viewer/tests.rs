@@ -119,6 +119,26 @@ fn input_that_is_kept_goes_to_no_other_writer() {
 }
 
 #[test]
+fn input_that_is_forgotten_is_not_sent_and_another_writer_goes_on() {
+    // R31
+    let mut viewer = at_work();
+    viewer.input(b"old");
+    says(&mut viewer, Instant::now());
+    let mut resume = viewer.resume();
+    assert!(resume.forget_input());
+    assert!(!resume.forget_input());
+    let mut again = start(Some(resume));
+    let sent = says(&mut again, Instant::now());
+    let Err(Up::Redeem(redeem)) = &sent[0] else { panic!() };
+    assert_eq!((redeem.writer.len(), redeem.output_position), (0, viewer.resume().output_position));
+    let other = Bytes::from_static(b"2");
+    let other = pb::Admitted { writer: other, input_position: 9, ..pb::Admitted::default() };
+    tell(&mut again, Down::Admitted(other)).unwrap();
+    again.input(b"new");
+    assert_eq!(says(&mut again, Instant::now()), [input(9, b"new")]);
+}
+
+#[test]
 fn refused_input_is_sent_again_after_the_wait() {
     let mut viewer = at_work();
     let now = Instant::now();

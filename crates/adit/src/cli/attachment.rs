@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 use super::client::{Client, read};
 use super::connect::raw::Size;
 use super::failure::{Failure, Problem};
+use super::held::{Held, since_boot};
 use super::proof::ProofKey;
 
-/// What may be typed while the connection is away, in bytes: a person's typing, not a file.
-const HELD: usize = 64 * 1024;
+/// How long keys count on coming back, to a gateway that does not say: its usual grace.
+const KEYS_LAST: Duration = Duration::from_secs(60);
 
 /// What happens to a session.
 #[derive(Debug)]
@@ -68,8 +69,36 @@ pub struct Attachment {
     backoff: Backoff,
     lost_at: Option<Instant>,
     give_up_after: Option<Duration>,
-    held: Vec<u8>,
+    held: Held,
+    keys: Keys,
     eof: Eof,
+}
+
+/// How old input may get.
+struct Keys {
+    /// A person types; what is read from a file or a pipe never gets too old.
+    by_hand: bool,
+    /// The session's grace.
+    last: Duration,
+    /// Since when input waits for the machine's word, and where that stood then.
+    waiting: (Duration, u64),
+    forgotten: bool,
+}
+
+impl Keys {
+    /// Sends what was typed at a time, as much as there is room for, and says how much.
+    fn send(&mut self, terminal: &mut Terminal, bytes: &[u8], at: Duration) -> usize {
+        let acknowledged = terminal.input_acknowledged();
+        if !terminal.input_waits() || acknowledged != self.waiting.1 {
+            self.waiting = (at, acknowledged);
+        }
+        terminal.input(bytes)
+    }
+
+    /// Gives the moment before which keys are too old.
+    fn oldest(&self) -> Option<Duration> {
+        self.by_hand.then(|| since_boot().saturating_sub(self.last))
+    }
 }
 
 enum State {
@@ -130,7 +159,13 @@ impl Attachment {
             backoff: Backoff::new(),
             lost_at: None,
             give_up_after: None,
-            held: Vec::new(),
+            held: Held::default(),
+            keys: Keys {
+                by_hand: false,
+                last: KEYS_LAST,
+                waiting: (Duration::ZERO, 0),
+                forgotten: false,
+            },
             eof: Eof::NotYet,
         })
     }
@@ -138,6 +173,21 @@ impl Attachment {
     /// Stops trying to come back after this time.
     pub fn give_up_after(&mut self, limit: Duration) {
         self.give_up_after = Some(limit);
+    }
+
+    /// Drops what is older than the session's grace on coming back: a person types, at a screen that has changed since.
+    pub fn typed_by_hand(&mut self) {
+        self.keys.by_hand = true;
+    }
+
+    /// Gives how long keys count, where a person types.
+    pub fn keys_last(&self) -> Option<Duration> {
+        self.keys.by_hand.then_some(self.keys.last)
+    }
+
+    /// Tells whether keys were dropped since this was asked before.
+    pub fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.keys.forgotten)
     }
 
     /// Gives the session's id.
@@ -154,6 +204,11 @@ impl Attachment {
             State::Live(terminal) => match terminal.next().await {
                 Ok(Event::Ended(ended)) => Ok(Happening::Ended(Ending::of(ended))),
                 Ok(event) => {
+                    if let Event::Admitted(admitted) = &event
+                        && admitted.grace_ms > 0
+                    {
+                        self.keys.last = Duration::from_millis(admitted.grace_ms);
+                    }
                     self.push_held();
                     Ok(Happening::Event(event))
                 }
@@ -176,12 +231,10 @@ impl Attachment {
     /// Takes input, as much as there is room for, and says how much.
     pub fn input(&mut self, bytes: &[u8]) -> usize {
         match &mut self.state {
-            State::Live(terminal) if self.held.is_empty() => terminal.input(bytes),
-            _ => {
-                let taken = bytes.len().min(HELD - self.held.len());
-                self.held.extend_from_slice(&bytes[..taken]);
-                taken
+            State::Live(terminal) if self.held.is_empty() => {
+                self.keys.send(terminal, bytes, since_boot())
             }
+            _ => self.held.take(bytes, since_boot()),
         }
     }
 
@@ -189,7 +242,7 @@ impl Attachment {
     pub fn has_room(&self) -> bool {
         match &self.state {
             State::Live(terminal) if self.held.is_empty() => terminal.input_room() > 0,
-            _ => self.held.len() < HELD,
+            _ => self.held.has_room(),
         }
     }
 
@@ -249,10 +302,10 @@ impl Attachment {
 
     fn push_held(&mut self) {
         let State::Live(terminal) = &mut self.state else { return };
-        if !self.held.is_empty() {
-            let taken = terminal.input(&self.held);
-            self.held.drain(..taken);
+        if let Some(oldest) = self.keys.oldest() {
+            self.keys.forgotten |= self.held.forget(oldest);
         }
+        self.held.give(|at, bytes| self.keys.send(terminal, bytes, at));
         if self.held.is_empty() && self.eof == Eof::Untold {
             terminal.eof();
             self.eof = Eof::Told;
@@ -272,7 +325,8 @@ impl Attachment {
         Ok(Happening::Away)
     }
 
-    fn try_again(&mut self, resume: Option<Resume>) -> Result<(), Failure> {
+    fn try_again(&mut self, mut resume: Option<Resume>) -> Result<(), Failure> {
+        self.forget_sent(resume.as_mut());
         let away = self.lost_at.map_or(Duration::ZERO, |lost| lost.elapsed());
         if self.give_up_after.is_some_and(|limit| away > limit) {
             return Err(Failure::Ended {
@@ -291,6 +345,17 @@ impl Attachment {
             come_back(&client, &key, &session, mode, size, resume).await
         }));
         Ok(())
+    }
+
+    /// Drops what was sent and never acknowledged, once it is too old: it may not have arrived, and must not arrive now.
+    fn forget_sent(&mut self, resume: Option<&mut Resume>) {
+        let is_old = self.keys.oldest().is_some_and(|oldest| self.keys.waiting.0 < oldest);
+        if is_old && resume.is_some_and(Resume::forget_input) {
+            self.keys.forgotten = true;
+            if self.eof == Eof::Told {
+                self.eof = Eof::Untold;
+            }
+        }
     }
 
     fn back(&mut self, terminal: Terminal) {

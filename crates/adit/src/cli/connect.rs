@@ -13,19 +13,24 @@ mod status;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use adit_link::viewer::Event;
 use adit_wire::terminal::v1 as pb;
 use bytes::Bytes;
 use clap::Args;
+use rustix::io::ioctl_fionread;
+use rustix::termios::{QueueSelector, tcflush};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Ended;
 use super::attachment::{Attachment, Ending, Happening, Mode};
 use super::client::Client;
 use super::exec::Exec;
 use super::failure::Failure;
+use super::held::since_boot;
 use super::options::GatewayOptions;
 use super::stream::{Input, READ, Sink};
 use crate::output::escape;
@@ -101,7 +106,10 @@ pub fn machine(target: &str) -> &str {
 /// # Errors
 /// The gateway refused, or the session ended for a reason that is not the shell's own.
 pub async fn connect(client: Client, body: &Value, mode: Mode, escape: Escape) -> Ended {
-    let attachment = Attachment::open(client, body, mode, Size::now()).await?;
+    let mut attachment = Attachment::open(client, body, mode, Size::now()).await?;
+    if std::io::stdin().is_terminal() {
+        attachment.typed_by_hand();
+    }
     let mut console = Console::new(attachment, mode, escape)?;
     // Not before, so that Ctrl-C still ends a client that gets no answer.
     let raw = if std::io::stdin().is_terminal() { Some(Raw::begin()?) } else { None };
@@ -109,6 +117,19 @@ pub async fn connect(client: Client, body: &Value, mode: Mode, escape: Escape) -
     console.leave().await;
     drop(raw);
     left?.report(&console)
+}
+
+/// How often the client looks whether it stood still, as it does while its machine sleeps.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the client woke up for.
+enum Step {
+    Happened(Happening),
+    Read(usize),
+    Drained,
+    Resized,
+    Signalled(u8),
+    Ticked,
 }
 
 /// How the stay ended.
@@ -157,6 +178,8 @@ struct Console {
     modes: Modes,
     status: Status,
     ending: bool,
+    /// Keys were dropped, and nobody was told yet.
+    dropped: bool,
 }
 
 impl Console {
@@ -175,6 +198,7 @@ impl Console {
             modes: Modes::default(),
             status: Status::default(),
             ending: false,
+            dropped: false,
         })
     }
 
@@ -183,25 +207,60 @@ impl Console {
         let mut resized = listen(SignalKind::window_change())?;
         let mut hung_up = listen(SignalKind::hangup())?;
         let mut terminated = listen(SignalKind::terminate())?;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut awake = since_boot();
         loop {
             let takes_input = !self.input_ended && self.typed.len() < READ;
-            let left = tokio::select! {
+            let step = tokio::select! {
                 biased;
-                happening = self.attachment.next() => self.take(happening?)?,
+                happening = self.attachment.next() => Step::Happened(happening?),
                 read = self.input.read(&mut buffer), if takes_input => {
-                    let length = read.map_err(Failure::file("reading the terminal"))?;
-                    self.typed(&buffer[..length]).await?
+                    Step::Read(read.map_err(Failure::file("reading the terminal"))?)
                 }
-                drained = self.out.drain() => { drained?; self.written(); None }
-                _ = resized.recv() => { self.attachment.resize(Size::now()); None }
-                _ = hung_up.recv() => Some(Left::Signalled(1)),
-                _ = terminated.recv() => Some(Left::Signalled(15)),
+                drained = self.out.drain() => { drained?; Step::Drained }
+                _ = resized.recv() => Step::Resized,
+                _ = hung_up.recv() => Step::Signalled(1),
+                _ = terminated.recv() => Step::Signalled(15),
+                _ = tick.tick() => Step::Ticked,
+            };
+            let before = std::mem::replace(&mut awake, since_boot());
+            let slept = self.overslept(awake.saturating_sub(before));
+            let left = match step {
+                Step::Happened(happening) => self.take(happening)?,
+                Step::Read(length) if slept && length > 0 => {
+                    self.dropped = true;
+                    None
+                }
+                Step::Read(length) => self.typed(&buffer[..length]).await?,
+                Step::Drained => {
+                    self.written();
+                    None
+                }
+                Step::Resized => {
+                    self.attachment.resize(Size::now());
+                    None
+                }
+                Step::Signalled(number) => Some(Left::Signalled(number)),
+                Step::Ticked => None,
             };
             if let Some(left) = left {
                 return Ok(left);
             }
             self.type_on();
         }
+    }
+
+    /// Drops what was typed while this process stood still for longer than keys count; says whether it did.
+    fn overslept(&mut self, gap: Duration) -> bool {
+        let slept = self.attachment.keys_last().is_some_and(|last| gap > last + TICK);
+        if slept {
+            self.dropped |= !self.typed.is_empty() || ioctl_fionread(std::io::stdin()) != Ok(0);
+            self.typed.clear();
+            // A terminal that is gone has no keys either.
+            let _ = tcflush(std::io::stdin(), QueueSelector::IFlush);
+        }
+        slept
     }
 
     /// Takes what was typed, up to the wish that ends the stay.
@@ -259,6 +318,10 @@ impl Console {
         match happening {
             Happening::Event(event) => self.event(event)?,
             Happening::Away => self.say("reconnecting to the gateway")?,
+            Happening::Back if self.attachment.take_forgotten() => {
+                self.dropped = true;
+                self.typed.clear();
+            }
             Happening::Back => {}
             Happening::Ended(ending) => return Ok(Some(Left::Ended(ending))),
         }
@@ -279,7 +342,12 @@ impl Console {
             Event::State(state) if state.kind() == pb::state::Kind::Reconnecting => {
                 self.say("reconnecting to the machine")?;
             }
-            Event::State(_) => self.unsay()?,
+            Event::State(_) => {
+                self.unsay()?;
+                if std::mem::take(&mut self.dropped) {
+                    self.say("keys from before the break were too old and were dropped")?;
+                }
+            }
             Event::Notice(notice) => self.say(&notice.sentence)?,
             Event::Resized(_) | Event::Participants(_) | Event::Held { .. } | Event::InputRoom => {}
             Event::Ended(_) => unreachable!("the attachment tells an end as such"),
