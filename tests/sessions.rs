@@ -19,3 +19,4 @@ mod sign_in;
 mod starved;
 mod support;
 mod tickets;
+mod unwritable;

@@ -41,10 +41,10 @@ pub const PROTOCOL: &str = "adit.terminal.v1";
 const TICKET_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a quiet viewer is asked whether it lives.
-const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_EVERY: Duration = Duration::from_secs(8);
 
-/// How long a viewer may be silent.
-const SILENT_FOR: Duration = Duration::from_secs(45);
+/// How long a viewer may be silent. It is looked at with each ping, so one that vanished is noticed within 30 s.
+const SILENT_FOR: Duration = Duration::from_secs(20);
 
 /// Messages a second of one viewer, beside which the session's own limit of input stands: acknowledgements of bulk output are the most.
 const MESSAGES: u32 = 4000;
