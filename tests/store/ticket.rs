@@ -1,14 +1,18 @@
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Thumbprint, Ticket};
-use adit_domain::{Code, EndReason, SessionId, TicketId};
+use adit_domain::{Code, EndReason, SessionId, TicketId, TokenId};
 use adit_store::{
-    Conflict, NewEvent, Redemption, SecretHash, SessionBytes, Store, StoreError, silent,
+    Conflict, CredentialKind, NewCredential, NewEvent, Redemption, SecretHash, SessionBytes, Store,
+    StoreError, silent,
 };
 use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::on_both;
-use super::world::{NOW, World, event, later, new_session, some_hash, ticket, told};
+use super::world::{
+    NOW, World, enrolment_token, event, later, machine_of, new_machine, new_session, some_hash,
+    ticket, told, user_of,
+};
 
 on_both!(
     of_fifty_that_redeem_a_ticket_one_gets_it,
@@ -18,6 +22,7 @@ on_both!(
     a_ticket_goes_to_the_key_that_it_is_bound_to,
     a_ticket_needs_its_session,
     tickets_are_forgotten_and_unused_sessions_end,
+    an_epoch_takes_back_what_any_tenant_was_handed_out,
 );
 
 fn redeemed(outcome: &Redemption) -> Vec<NewEvent> {
@@ -155,4 +160,42 @@ async fn tickets_are_forgotten_and_unused_sessions_end(world: World) {
     assert_eq!(unused.reason, Some(EndReason::Because(Code::SessionUnused)));
     let opened = world.tenant.find_session(opened).await.unwrap().unwrap();
     assert_eq!(opened.state, State::Opening);
+}
+
+async fn an_epoch_takes_back_what_any_tenant_was_handed_out(world: World) {
+    // R18
+    let other = world.other_tenant().await;
+    for tenant in [&world.tenant, &other] {
+        let (ann, web) =
+            (user_of(tenant, "ann").await, machine_of(&world.store, tenant, "web").await);
+        let (ticket_hash, session) = (some_hash(), SessionId(Uuid::now_v7()));
+        let new = ticket(tenant, ann, web, session);
+        let reserved = new_session(session, ann, web);
+        tenant.issue_ticket(new, ticket_hash, Some(reserved), silent).await.unwrap();
+        let (token, enrolment) = (some_hash(), some_hash());
+        let kind = CredentialKind::ApiToken;
+        let (name, prefix) = ("laptop".to_owned(), "adt_abcd".to_owned());
+        let id = TokenId(Uuid::now_v7());
+        let new = NewCredential {
+            id,
+            principal: ann,
+            kind,
+            name,
+            hash: token,
+            prefix,
+            expires_at: None,
+            at: NOW,
+        };
+        tenant.issue_credential(new, silent).await.unwrap();
+        tenant.issue_enrolment_token(enrolment_token(enrolment), silent).await.unwrap();
+        let found = async || world.store.find_credential(kind, token, NOW).await.unwrap();
+        assert!(found().await.is_some());
+
+        world.store.begin_epoch(NOW, told("gateway.restored")).await.unwrap();
+        assert!(found().await.is_none());
+        assert_eq!(redeem(&world.store, ticket_hash).await, None);
+        let joined = world.store.enrol_machine(enrolment, new_machine("late"), silent).await;
+        assert_eq!(joined.unwrap(), None);
+    }
+    assert!(world.verified().await.contains(&"gateway.restored".to_owned()));
 }

@@ -14,6 +14,8 @@ pub(crate) struct Identity {
     /// The address that is dialled, which need not be the one that is kept.
     url: String,
     dialer: RwLock<Dialer>,
+    /// Whether the gateway itself answers, and no proxy that stands before it.
+    is_direct: bool,
     /// The key that a certificate was asked for.
     asked: Mutex<Option<Secret<String>>>,
 }
@@ -38,12 +40,18 @@ impl Identity {
     pub(crate) fn of(enrolment: &Enrolment, dir: Option<PathBuf>) -> Result<Self, DialError> {
         let dialer = RwLock::new(enrolment.dialer()?);
         let (machine, url) = (enrolment.machine, enrolment.url.clone());
-        Ok(Self { dir, machine, url, dialer, asked: Mutex::default() })
+        let is_direct = matches!(enrolment.admission, Admission::Certificate { .. });
+        Ok(Self { dir, machine, url, dialer, is_direct, asked: Mutex::default() })
     }
 
     /// Tells whether a new key or certificate would be kept.
     pub(crate) fn can_change(&self) -> bool {
         self.dir.is_some()
+    }
+
+    /// Tells whether a refusal is the gateway's own: on the mutual-TLS listener nobody else answers.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.is_direct
     }
 
     /// Gives the dialer of today.

@@ -193,7 +193,11 @@ impl Agent {
             }
             Err(error) => match advice(&error) {
                 Some(advice) => {
-                    tracing::error!(%error, advice, "the gateway turns this machine away")
+                    tracing::error!(%error, advice, "the gateway turns this machine away");
+                    // Whoever is no machine of the gateway's any more has nobody to keep shells for.
+                    if self.shared.identity.is_direct() {
+                        self.registry.close_all(Code::TargetInactive);
+                    }
                 }
                 None => tracing::warn!(%error, "the gateway can't be reached"),
             },

@@ -57,6 +57,7 @@ impl Gateway {
         let tell = move |gone: &Option<Machine>| if gone.is_some() { event.only() } else { vec![] };
         let tenant = self.store.tenant(machine.tenant);
         let gone = tenant.remove_machine(machine.id, self.clock.now(), tell).await?;
+        self.sessions.end_on(machine.id, Code::TargetInactive);
         self.hub.drop_machine(machine.id);
         self.bus.tell(caller.principal.tenant, Change::Access);
         self.bus.tell(caller.principal.tenant, Change::Machines);
