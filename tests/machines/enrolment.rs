@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::hosts::Ends;
+
 use super::holder::{Holder, adit, json as told, request};
 
 async fn token(gateway: &TestGateway, wish: Value) -> Value {
@@ -174,14 +176,12 @@ async fn a_machine_that_was_installed_anew_ends_what_its_old_keys_had_open() {
     assert_eq!(gateway.refused(&ticket).await.code, "ticket.invalid");
     let old = gateway.admin.get("/api/v1/certificates?state=ended").await.ok();
     assert_eq!(old["items"][0]["status"], "revoked", "{old}");
-    let mut run = agent(&["run"]).spawn().unwrap();
+    let run = Ends(agent(&["run"]).stderr(Stdio::null()).spawn().unwrap());
     gateway.machine_online().await;
     let ancestors =
         "p=$$; while [ $p -gt 1 ]; do echo $p; p=$(ps -o ppid= -p $p | tr -d ' '); done";
     let mut viewer = gateway.open(&gateway.admin, &["sh", "-c", ancestors]).await;
-    viewer.until_text(&run.id().to_string()).await;
-    run.kill().unwrap();
-    run.wait().unwrap();
+    viewer.until_text(&run.0.id().to_string()).await;
 }
 
 #[tokio::test]

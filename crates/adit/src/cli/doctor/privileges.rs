@@ -30,11 +30,10 @@ pub fn look(output: Output) -> Ended {
     match bad.first() {
         None => Ok(ExitCode::SUCCESS),
         Some(first) => Err(Failure::Found {
-            sentence: format!(
-                "{} things are more than is needed, first: {}",
-                bad.len(),
-                first.sentence
-            ),
+            sentence: match bad.len() {
+                1 => first.sentence.clone(),
+                many => format!("{many} things are more than is needed, first: {}", first.sentence),
+            },
             code: "client.privileges",
         }),
     }
