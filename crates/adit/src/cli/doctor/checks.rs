@@ -187,7 +187,11 @@ fn count(machines: &[Listed]) -> Finding {
         return Finding::of("machines", State::Warning, "There is none that you may see.", mend);
     }
     if away.is_empty() {
-        return Finding::good("machines", format!("All {} are online.", machines.len()));
+        let sentence = match machines.len() {
+            1 => "The one machine is online.".to_owned(),
+            many => format!("All {many} are online."),
+        };
+        return Finding::good("machines", sentence);
     }
     let named = away.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     let more = if away.len() > NAMED { " and more" } else { "" };
