@@ -191,16 +191,20 @@ impl Agent {
                 self.is_over = true;
                 self.tell(Happened::Over);
             }
-            Err(error) => match advice(&error) {
-                Some(advice) => {
-                    tracing::error!(%error, advice, "the gateway turns this machine away");
-                    // Whoever is no machine of the gateway's any more has nobody to keep shells for.
-                    if self.shared.identity.is_direct() {
-                        self.registry.close_all(Code::TargetInactive);
+            Err(error) => {
+                match advice(&error) {
+                    Some(advice) => {
+                        tracing::error!(%error, advice, "the gateway turns this machine away");
                     }
+                    None => tracing::warn!(%error, "the gateway can't be reached"),
                 }
-                None => tracing::warn!(%error, "the gateway can't be reached"),
-            },
+                // Whoever is no machine of the gateway's any more has nobody to keep shells for. What TLS says of times is another
+                // matter: a clock may be wrong.
+                let is_unknown = matches!(error, DialError::Refused { status: 401 });
+                if is_unknown && self.shared.identity.is_direct() {
+                    self.registry.close_all(Code::TargetInactive);
+                }
+            }
         }
     }
 
