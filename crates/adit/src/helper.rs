@@ -9,9 +9,9 @@ use std::time::Duration;
 use adit_core::random::{SystemClock, SystemIds};
 use adit_domain::Secret;
 use adit_helper::audit::{Audit, verify};
-use adit_helper::name::{Name, NotAName, UnitName};
+use adit_helper::name::{Name, UnitName};
 use adit_helper::program::Programs;
-use adit_helper::request::{OwnUnit, WebServer};
+use adit_helper::request::OwnUnit;
 use adit_helper::serve::{Limits, serve};
 use adit_helper::{Client, Request, SETTINGS, SOCKET, Settings};
 use anyhow::{Context as _, bail};
@@ -21,6 +21,7 @@ use rustix::net::{AddressFamily, sockopt};
 use serde_json::json;
 
 use crate::output::{Form, Output};
+use crate::unit::{Server, name, unit_name};
 
 /// How long a helper that systemd started stays when nobody asks.
 const IDLE: Duration = Duration::from_secs(60);
@@ -120,24 +121,9 @@ struct Ask {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Server {
-    Nginx,
-    Apache,
-    Caddy,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Unit {
     Gateway,
     Agent,
-}
-
-fn name(text: &str) -> Result<Name, NotAName> {
-    text.to_owned().try_into()
-}
-
-fn unit_name(text: &str) -> Result<UnitName, NotAName> {
-    text.to_owned().try_into()
 }
 
 impl Helper {
@@ -285,16 +271,6 @@ fn read(path: &Path) -> anyhow::Result<Secret<String>> {
 
 fn output(json: bool) -> Output {
     Output::of_process(if json { Form::Json } else { Form::Person })
-}
-
-impl From<Server> for WebServer {
-    fn from(server: Server) -> Self {
-        match server {
-            Server::Nginx => Self::Nginx,
-            Server::Apache => Self::Apache,
-            Server::Caddy => Self::Caddy,
-        }
-    }
 }
 
 impl From<Unit> for OwnUnit {

@@ -93,18 +93,21 @@ enum Whose {
     Any,
 }
 
+/// A web server, as it is named on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Server {
+pub enum Server {
     Nginx,
     Apache,
     Caddy,
 }
 
-fn name(text: &str) -> Result<Name, NotAName> {
+/// Reads the name of a certificate's place.
+pub fn name(text: &str) -> Result<Name, NotAName> {
     text.to_owned().try_into()
 }
 
-fn unit_name(text: &str) -> Result<UnitName, NotAName> {
+/// Reads the name of a service.
+pub fn unit_name(text: &str) -> Result<UnitName, NotAName> {
     text.to_owned().try_into()
 }
 
