@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::hosts::{COUNTS, Ends, FAKETIME, run};
+use crate::hosts::{COUNTS, Ends, FAKETIME, Namespace, run};
 
 /// The version of Caddy whose ACME server is asked.
 const CADDY: &str = "2.11.7";
@@ -36,25 +36,13 @@ fn caddy() -> PathBuf {
 
 /// A host with loopback and nothing else.
 struct Host {
-    name: String,
+    namespace: Namespace,
     folder: TempDir,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
-    }
 }
 
 impl Host {
     fn new() -> Self {
-        let host = Self {
-            name: format!("adit-c{}", std::process::id()),
-            folder: tempfile::tempdir().unwrap(),
-        };
-        run(Command::new("ip").args(["netns", "add", &host.name]));
-        run(Command::new("ip").args(["-n", &host.name, "link", "set", "lo", "up"]));
-        host
+        Self { namespace: Namespace::new('c'), folder: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -62,9 +50,7 @@ impl Host {
     }
 
     fn on(&self, program: impl Into<PathBuf>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program.into());
-        command
+        self.namespace.on(program)
     }
 
     /// Starts Caddy's ACME server, which signs for twelve hours, and waits for its directory.

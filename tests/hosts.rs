@@ -11,21 +11,41 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// A network namespace with loopback and nothing else; it goes with the test.
+pub struct Namespace(String);
+
+impl Namespace {
+    /// Makes one; of those of a process each has a letter of its own.
+    pub fn new(letter: char) -> Self {
+        let name = format!("adit-{letter}{}", std::process::id());
+        run(Command::new("ip").args(["netns", "add", &name]));
+        run(Command::new("ip").args(["-n", &name, "link", "set", "lo", "up"]));
+        Self(name)
+    }
+
+    pub fn on(&self, program: impl Into<PathBuf>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0]).arg(program.into());
+        command
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
 /// Two namespaces with a link; nothing else reaches either.
 pub struct Network {
-    pub gateway: String,
-    machine: String,
+    gateway: Namespace,
+    machine: Namespace,
 }
 
 impl Network {
     fn new() -> Self {
-        let id = std::process::id();
-        let network = Self { gateway: format!("adit-g{id}"), machine: format!("adit-m{id}") };
-        for name in [&network.gateway, &network.machine] {
-            run(Command::new("ip").args(["netns", "add", name]));
-            run(Command::new("ip").args(["-n", name, "link", "set", "lo", "up"]));
-        }
-        let (g, m) = (&network.gateway, &network.machine);
+        let network = Self { gateway: Namespace::new('g'), machine: Namespace::new('m') };
+        let (g, m) = (&network.gateway.0, &network.machine.0);
         run(Command::new("ip")
             .args(["link", "add", "adit0", "netns", g, "type", "veth", "peer", "name", "adit1"])
             .args(["netns", m]));
@@ -34,20 +54,6 @@ impl Network {
             run(Command::new("ip").args(["-n", name, "link", "set", link, "up"]));
         }
         network
-    }
-
-    pub fn on(&self, name: &str, program: impl Into<PathBuf>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", name]).arg(program.into());
-        command
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        for name in [&self.gateway, &self.machine] {
-            let _ = Command::new("ip").args(["netns", "del", name]).status();
-        }
     }
 }
 
@@ -155,7 +161,7 @@ impl Hosts {
 
     fn curl(&self, arguments: &[&str], path: &str) -> Output {
         let jar = self.folder.path().join("jar");
-        let mut command = self.network.on(&self.network.gateway, "curl");
+        let mut command = self.network.gateway.on("curl");
         command
             .args(["-sS", "--fail-with-body", "--cacert"])
             .arg(self.folder.path().join("cert.pem"));
@@ -188,7 +194,7 @@ impl Hosts {
     }
 
     pub fn adit(&self, token: &str) -> Command {
-        let mut command = self.network.on(&self.network.gateway, adit_testkit::binary());
+        let mut command = self.network.gateway.on(adit_testkit::binary());
         command.env("ADIT_URL", URL).env("ADIT_TOKEN", token);
         command.env("ADIT_CA", self.folder.path().join("cert.pem"));
         command
@@ -196,7 +202,7 @@ impl Hosts {
 
     pub fn join(&self, enrolment: &str) -> Ends {
         let agent = self.folder.path().join("agent");
-        let mut join = self.network.on(&self.network.machine, adit_testkit::binary());
+        let mut join = self.network.machine.on(adit_testkit::binary());
         join.args(["agent", "join", URL, "--token", enrolment, "--label", "box", "--dir"])
             .arg(&agent);
         has_clock(&mut join, self.folder.path().join("machine-clock"));
@@ -207,7 +213,7 @@ impl Hosts {
     /// Starts the agent of the machine that joined.
     fn run_agent(&self) -> Ends {
         let agent = self.folder.path().join("agent");
-        let mut run = self.network.on(&self.network.machine, adit_testkit::binary());
+        let mut run = self.network.machine.on(adit_testkit::binary());
         run.args(["agent", "run", "--dir"]).arg(&agent).stdout(Stdio::null()).stderr(Stdio::null());
         has_clock(&mut run, self.folder.path().join("machine-clock"));
         Ends(run.spawn().unwrap())
@@ -217,7 +223,7 @@ impl Hosts {
 /// Starts a gateway and gives the code of the link that it prints.
 fn serve(network: &Network, folder: &TempDir, more: &[&str]) -> (Ends, String) {
     let path = |name: &str| folder.path().join(name);
-    let mut serve = network.on(&network.gateway, adit_testkit::binary());
+    let mut serve = network.gateway.on(adit_testkit::binary());
     serve.args(["serve", "--config"]).arg(path("adit.toml")).args(more);
     has_clock(&mut serve, path("clock"));
     let mut serve = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -332,7 +338,7 @@ impl Counting {
 async fn a_network_that_is_cut_both_ways_loses_and_repeats_nothing() {
     // R22, R24, N2
     let counting = Counting::start("").await;
-    let gateway = counting.hosts.network.gateway.clone();
+    let gateway = counting.hosts.network.gateway.0.clone();
     counting.in_network(&gateway, &["link", "set", "adit0", "down"]);
     counting.is("reconnecting").await;
     counting.in_network(&gateway, &["link", "set", "adit0", "up"]);
@@ -436,7 +442,7 @@ async fn a_machine_whose_clock_is_set_keeps_its_sessions() {
 async fn a_network_that_is_cut_one_way_is_noticed_and_loses_nothing() {
     // R23
     let counting = Counting::start("").await;
-    let machine = counting.hosts.network.machine.clone();
+    let machine = counting.hosts.network.machine.0.clone();
     counting.in_network(&machine, &["route", "add", "blackhole", "10.77.0.1/32"]);
     counting.is("reconnecting").await;
     counting.in_network(&machine, &["route", "del", "blackhole", "10.77.0.1/32"]);
@@ -450,7 +456,7 @@ async fn beyond_the_grace_the_shell_is_over_at_both_ends() {
     let mut counting = Counting::start("grace_seconds = 10\n").await;
     let pid = fs::read_to_string(counting.hosts.folder.path().join("pid")).unwrap();
     let pid: u32 = pid.trim().parse().unwrap();
-    let gateway = counting.hosts.network.gateway.clone();
+    let gateway = counting.hosts.network.gateway.0.clone();
     counting.in_network(&gateway, &["link", "set", "adit0", "down"]);
     counting.is("ended").await;
     let session = counting.shown();
@@ -492,7 +498,7 @@ print(attempt()[1])
 async fn one_address_has_so_many_connections_those_that_are_websockets_among_them() {
     // RES-12, DESK-4
     let hosts = Hosts::start_with("connections_per_address = 3\n", "");
-    let mut opens = hosts.network.on(&hosts.network.machine, "python3");
+    let mut opens = hosts.network.machine.on("python3");
     opens.args(["-c", OPENS]).arg(hosts.folder.path().join("cert.pem"));
     let output = run(&mut opens);
     let said = String::from_utf8(output.stdout).unwrap();
@@ -512,8 +518,8 @@ async fn strangers_who_fill_the_machines_listener_keep_no_machine_out() {
     let token = hosts.token();
     let enrolment = json(&run(hosts.adit(&token).args(["machine", "token", "--json"])));
     let machine = &hosts.network.machine;
-    run(Command::new("ip").args(["-n", machine, "addr", "add", "10.77.0.3/24", "dev", "adit1"]));
-    let mut silent = hosts.network.on(machine, "python3");
+    run(Command::new("ip").args(["-n", &machine.0, "addr", "add", "10.77.0.3/24", "dev", "adit1"]));
+    let mut silent = machine.on("python3");
     silent.args(["-c", SILENT]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut silent = Ends(silent.spawn().unwrap());
     let mut closed = String::new();
@@ -534,7 +540,7 @@ async fn an_enrolment_token_joins_one_machine() {
     let token = hosts.token();
     let enrolment = json(&run(hosts.adit(&token).args(["machine", "token", "--json"])));
     let _agent = hosts.join(enrolment["token"].as_str().unwrap());
-    let mut again = hosts.network.on(&hosts.network.machine, adit_testkit::binary());
+    let mut again = hosts.network.machine.on(adit_testkit::binary());
     again.args(["agent", "join", URL, "--token", enrolment["token"].as_str().unwrap(), "--dir"]);
     again
         .arg(hosts.folder.path().join("second"))

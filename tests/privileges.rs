@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::hosts::{Ends, run};
+use crate::hosts::{Ends, Namespace, run};
 
 /// Nothing of root's is left to a process that is started like this, as `CapabilityBoundingSet=` and `NoNewPrivileges=yes` do it.
 const WITHOUT_RIGHTS: [&str; 4] =
@@ -25,24 +25,13 @@ const URL: &str = "http://127.0.0.1:7800";
 
 /// A host whose system folders are the test's own.
 struct Host {
-    name: String,
+    namespace: Namespace,
     folder: TempDir,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
-    }
 }
 
 impl Host {
     fn new() -> Self {
-        let host = Self {
-            name: format!("adit-p{}", std::process::id()),
-            folder: tempfile::tempdir().unwrap(),
-        };
-        run(Command::new("ip").args(["netns", "add", &host.name]));
-        run(Command::new("ip").args(["-n", &host.name, "link", "set", "lo", "up"]));
+        let host = Self { namespace: Namespace::new('p'), folder: tempfile::tempdir().unwrap() };
         run(Command::new("cp").args(["-a", "/etc"]).arg(host.path("etc")));
         for name in ["run", "lib", "bin", "run/secrets"] {
             fs::create_dir(host.path(name)).unwrap();
@@ -60,8 +49,8 @@ impl Host {
 
     /// Runs a program of the host; the process that is started becomes it.
     fn on(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, "unshare", "--mount", "sh", "-ec"]);
+        let mut command = self.namespace.on("unshare");
+        command.args(["--mount", "sh", "-ec"]);
         command.arg(
             "mount --make-rprivate /; cd \"$0\"\n\
              for each in etc:/etc run:/run lib:/var/lib bin:/usr/local/bin; do mount --bind \"$0/${each%%:*}\" \"${each#*:}\"; done\n\
