@@ -2,7 +2,8 @@
 //!
 //! The proof is a JWT as RFC 9449 section 4.2 has it, and is checked as section 4.3 says, with two differences. A ticket is good for one
 //! redemption within seconds and the proof names the ticket, so `jti` and `iat` need no list and no clock: a person whose clock is wrong is
-//! let in. And of `htu` only the path counts, because a proxy in front has another name than the gateway.
+//! let in. And of `htu` only the end of the path counts, because a proxy in front may
+//! have another name and a prefix.
 
 use adit_domain::ticket::Thumbprint;
 use aws_lc_rs::digest::{SHA256, digest};

@@ -93,7 +93,7 @@ pub enum Failure {
     #[error("{0}")]
     Terminal(String),
     /// The key of this process cannot be made or used.
-    #[error("a key for the session cannot be made or used: {0}")]
+    #[error("a key for the session cannot be made or used ({0}); try again")]
     Key(String),
     /// The session ended for a reason that is not the command's own.
     #[error("{sentence}")]
