@@ -144,8 +144,16 @@ export class Window {
 
 const SCREEN_ROWS = ".pane:not(.hidden) .xterm-accessibility-tree > div, .stage .xterm-accessibility-tree > div";
 
-/** The serious faults that axe finds on the page as it stands. */
+/** The serious faults that axe finds on the page as it stands, once nothing on it fades in or slides any more. */
 export async function seriousFaults(page) {
+  await page.evaluate(() =>
+    Promise.allSettled(
+      document
+        .getAnimations()
+        .filter(({ effect }) => effect?.getComputedTiming().iterations !== Number.POSITIVE_INFINITY)
+        .map(({ finished }) => finished),
+    ),
+  );
   const source = await readFile(web.resolve("axe-core/axe.min.js"), "utf8");
   await page.evaluate(source);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
