@@ -2,5 +2,5 @@
 
 mod certificates;
 mod enrolment;
-mod holder;
+pub mod holder;
 mod renewal;

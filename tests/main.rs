@@ -13,4 +13,5 @@ mod privileges;
 mod restored;
 mod session;
 mod sessions;
+mod tickets;
 mod versions;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::http::document::{Operation, operations};
 use crate::http::oauth;
+use crate::tickets::peer::{self, Pair};
 
 /// Operations that need a sign-in and concern the caller's own alone.
 const OWN: [&str; 6] = [
@@ -50,6 +51,7 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     // After what acts for the user, which ends with its sign-ins, and before what removes the user and the machine.
     requests.extend(good_identity_requests(gateway, &other).await);
     requests.extend(good_access_requests(gateway, &other).await);
+    requests.extend(good_ticket_requests(gateway).await);
     requests.extend([
         ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
         ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
@@ -85,6 +87,37 @@ async fn good_oauth_requests(
         ("DELETE /api/v1/authorizations/{authorization}", acting, Value::Null),
         ("POST /api/v1/signing-keys", "/api/v1/signing-keys".into(), json!({})),
         ("DELETE /api/v1/signing-keys/{key}", key, Value::Null),
+    ]
+}
+
+/// The same for machines that reach each other, each before what it rests on.
+async fn good_ticket_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Value)> {
+    let pair = Pair::of(gateway).await;
+    let (instance, session) = (pair.instance.clone(), pair.session(gateway).await);
+    let listed = gateway.admin.get("/api/tickets").await.ok();
+    let ticket = listed["tickets"][0]["id"].as_str().unwrap().to_owned();
+    let scope = format!("shell:connect:{instance}");
+    let assignment = json!({"agentLabel": "beta", "instanceScope": scope});
+    let of = |path: String| format!("/api/tickets/{path}");
+    let held = json!({"capabilities": ["shell:connect"]});
+    vec![
+        ("POST /api/tickets/scopes", of("scopes".into()), peer::scope("files", &["files:read"])),
+        ("PUT /api/tickets/capabilities/{agentLabel}", of("capabilities/beta".into()), held),
+        ("POST /api/tickets/assignments", of("assignments".into()), assignment),
+        (
+            "POST /api/tickets/instances/{id}/heartbeat",
+            of(format!("instances/{instance}/heartbeat")),
+            json!({}),
+        ),
+        ("DELETE /api/tickets/sessions/{id}", of(format!("sessions/{session}")), Value::Null),
+        ("DELETE /api/tickets/{id}", of(ticket), Value::Null),
+        (
+            "DELETE /api/tickets/assignments/{agentLabel}/{instanceScope}",
+            of(format!("assignments/beta/{scope}")),
+            Value::Null,
+        ),
+        ("DELETE /api/tickets/instances/{id}", of(format!("instances/{instance}")), Value::Null),
+        ("DELETE /api/tickets/scopes/{name}", of("scopes/shell".into()), Value::Null),
     ]
 }
 

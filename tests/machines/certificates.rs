@@ -8,6 +8,7 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair}
 use serde_json::{Value, json};
 
 use super::holder::{Holder, adit, json as told, mode, request, run};
+use crate::tickets::peer::register;
 
 /// Connects with the bundle, as a program in Node would, and says what the gateway answered.
 const NODE: &str = r#"
@@ -26,6 +27,8 @@ async fn the_files_of_a_certificate_are_read_by_openssl_and_node() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     fs::write(secret.path(), format!("{PASSWORD}\n")).unwrap();
     let file = secret.path().to_str().unwrap();
+    register(&gateway, "files", &["files:read"]).await;
+    register(&gateway, "shell", &["shell:connect"]).await;
     let more = ["--p12-password-file", file, "--capability", "files:read", "--capability", "shell"];
     let holder = Holder::with(&gateway, "agent:box", &more);
     for name in ["cert.pem", "key.pem", "ca.pem", "bundle.p12"] {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::hosts::Ends;
 
 use super::holder::{Holder, adit, json as told, request};
+use crate::tickets::peer::register;
 
 async fn token(gateway: &TestGateway, wish: Value) -> Value {
     gateway.admin.post("/api/v1/enrolment-tokens", wish).await.ok()
@@ -209,7 +210,9 @@ async fn a_token_and_a_request_give_a_certificate_to_who_has_no_link_key() {
 async fn who_speaks_for_a_machine_carries_one_scope_and_no_more() {
     // TIX-3
     let gateway = TestGateway::start();
-    let delegator = Holder::with(&gateway, "agent:box", &["--capability", "shell:connect"]);
+    register(&gateway, "files", &["files:read", "files:write"]).await;
+    register(&gateway, "shell", &["shell:connect"]).await;
+    let delegator = Holder::with(&gateway, "agent:box", &["--capability", "files"]);
     let ask = json!({"pluginAgentLabel": "backup", "scope": "files"});
     let path = "/api/certs/agent/enroll-delegated";
     let (status, delegated) = delegator.post(path, ask.clone()).await.unwrap();
@@ -230,6 +233,16 @@ async fn who_speaks_for_a_machine_carries_one_scope_and_no_more() {
     assert_eq!(plugin.is_let_in().await, Some(400));
     let (status, _) = plugin.post(path, ask.clone()).await.unwrap();
     assert_eq!(status, 403, "who is spoken through vouches for nobody");
+    let more = json!({"pluginAgentLabel": "backup", "scope": "shell:connect"});
+    let (status, refused) = delegator.post(path, more).await.unwrap();
+    assert_eq!(
+        (status, &refused["code"]),
+        (403, &json!("access.capability_missing")),
+        "what it does not hold"
+    );
+    let holders = gateway.admin.get("/api/tickets/capabilities").await.ok();
+    let held = json!({"agentLabel": "plugin-agent:box:backup", "capabilities": ["files:read", "files:write"]});
+    assert!(holders["holders"].as_array().unwrap().contains(&held), "{holders}");
     let (status, _) = Holder::named(&gateway, "admin").post(path, ask.clone()).await.unwrap();
     assert_eq!(status, 403);
     for bad in [

@@ -6,6 +6,7 @@ use adit_testkit::{TestGateway, eventually};
 use serde_json::{Value, json};
 
 use super::holder::{Holder, adit, json as told, request};
+use crate::tickets::peer::register;
 
 async fn certificates(gateway: &TestGateway) -> Vec<Value> {
     let path = format!("/api/v1/certificates?machine={}", gateway.machine);
@@ -148,6 +149,7 @@ async fn a_new_issuing_authority_drops_nobody() {
 async fn a_holder_renews_its_own_certificate_on_the_machine_listener() {
     // TIX-4
     let gateway = TestGateway::start();
+    register(&gateway, "files", &["files:read"]).await;
     let holder = Holder::with(&gateway, "agent:box", &["--capability", "files:read"]);
     let dir = tempfile::tempdir().unwrap();
     let (csr, key) = request(dir.path());

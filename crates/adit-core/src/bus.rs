@@ -20,6 +20,8 @@ pub enum Change {
     Requests,
     /// Support codes, and what became of them.
     Support,
+    /// Scopes, instances, assignments, tickets and sessions between machines.
+    Tickets,
 }
 
 impl Change {
@@ -33,6 +35,7 @@ impl Change {
             Self::Access => "access",
             Self::Requests => "requests",
             Self::Support => "support",
+            Self::Tickets => "tickets",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use adit_domain::certificate::{Carried, MAX_CARRIED};
+use adit_domain::certificate::Carried;
 use adit_domain::{
     Capability, CertificateId, CertificateName, Code, MachineLabel, PrincipalId, TenantId,
     Timestamp,
@@ -94,6 +94,8 @@ pub struct Order {
     pub life: Option<Duration>,
     /// Whether its first use ends the other certificates of its machine.
     pub retires: bool,
+    /// Whether its holder is given anew what it carries; not when it is renewed.
+    pub gives: bool,
 }
 
 /// Whose a new certificate is, and who had it made.
@@ -120,11 +122,8 @@ impl Gateway {
         order: Order,
     ) -> Result<Certificate, Refusal> {
         self.permit_tenant(caller, Capability::MachineManage).await?;
-        if order.capabilities.len() > MAX_CARRIED {
-            let sentence = format!("A certificate carries at most {MAX_CARRIED} capabilities.");
-            return Err(Refusal::Said(Code::RequestInvalid, sentence));
-        }
         let tenant = caller.principal.tenant;
+        self.check_registered(tenant, &order.capabilities).await?;
         let mut owner = Owner {
             tenant,
             machine: None,
@@ -243,6 +242,7 @@ impl Gateway {
             request,
             life: None,
             retires,
+            gives: false,
         };
         let event = event.with("renews", json!(old.serial));
         self.make_certificate(order, owner, event).await
@@ -270,6 +270,7 @@ impl Gateway {
             request,
             life: None,
             retires: false,
+            gives: true,
         };
         let actor = machine_actor(machine, address);
         let event = self.event("certificate.issue", &actor, "");
@@ -294,7 +295,7 @@ impl Gateway {
         };
         let event = self.event("certificate.issue", &Actor::nobody(address), "");
         let adit_store::Enrolled { name, capabilities, .. } = identity;
-        let order = Order { name, capabilities, request, life: None, retires: false };
+        let order = Order { name, capabilities, request, life: None, retires: false, gives: true };
         self.make_certificate(order, owner, event).await
     }
 
@@ -304,7 +305,7 @@ impl Gateway {
         owner: Owner,
         event: Draft,
     ) -> Result<Certificate, Refusal> {
-        let Order { name, capabilities, request, life, retires } = order;
+        let Order { name, capabilities, request, life, retires, gives } = order;
         let now = self.clock.now();
         let life = life.unwrap_or(self.settings.certificate_life).min(MAX_LIFE);
         let made = self.pki.certify(&request, &name, owner.machine, (life, now), &*self.ids)?;
@@ -325,6 +326,7 @@ impl Gateway {
             name,
             machine: owner.machine,
             principal: owner.principal,
+            gives: if gives { capabilities.clone() } else { Vec::new() },
             capabilities,
             pem: made.pem,
             issued_by: owner.issued_by,
@@ -502,6 +504,7 @@ impl Gateway {
             machine: Some(machine.id),
             principal: None,
             capabilities: Vec::new(),
+            gives: Vec::new(),
             pem: ::pem::encode(&::pem::Pem::new("CERTIFICATE", der)),
             issued_by: "an earlier version".to_owned(),
             issuer: early.issuer,

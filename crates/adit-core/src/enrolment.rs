@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use adit_domain::certificate::Carried;
 use adit_domain::machine::LabelRule;
+use adit_domain::reach::scope::scope_of;
 use adit_domain::{Capability, CertificateName, Code, MachineId, MachineLabel, Secret, TokenId};
 use adit_store::{
     Certificate, EnrolmentToken, Machine, MachineFacts, NewEnrolmentToken, NewMachine,
@@ -130,12 +131,42 @@ impl Gateway {
             self.note(event.saying(sentence).denied(code)).await;
             return Err(code.into());
         };
+        if !self.may_pass_on(certificate, &scope).await? {
+            let sentence =
+                format!("{} may not pass on {scope}, which it does not hold", certificate.name);
+            let code = Code::AccessCapabilityMissing;
+            self.note(event.saying(sentence).denied(code)).await;
+            let sentence = format!(
+                "A machine passes on what it holds itself. Ask an operator to give it {scope}."
+            );
+            return Err(Refusal::Said(code, sentence));
+        }
         let name = CertificateName::Delegated { delegator: delegator.clone(), name };
         let sentence = format!("{} lets {name} enrol with {scope}", certificate.name);
         let event = event.saying(sentence).with("scope", json!(scope.as_str()));
         let new = self.new_token(DELEGATED_LIFE);
         let token = NewEnrolmentToken { name: Some(name), capabilities: vec![scope], ..new.token };
         self.keep_token(&self.store.tenant(certificate.tenant), token, new.secret, event).await
+    }
+
+    /// Tells whether somebody holds a capability, or all of a whole scope.
+    async fn may_pass_on(
+        &self,
+        certificate: &adit_store::Certificate,
+        scope: &Carried,
+    ) -> Result<bool, Refusal> {
+        let tenant = self.store.tenant(certificate.tenant);
+        let all = tenant.list_scopes().await?;
+        let meant = |name: &Carried| name == scope || scope_of(name) == scope.as_str();
+        let names = all.iter().flat_map(|one| &one.scope.actions).map(|action| &action.name);
+        let mut any = false;
+        for name in names.filter(|name| meant(name)) {
+            any = true;
+            if !tenant.holds(&certificate.name, name).await? {
+                return Ok(false);
+            }
+        }
+        Ok(any)
     }
 
     fn new_token(&self, life: Duration) -> NewToken {

@@ -40,6 +40,7 @@ pub mod pki;
 pub mod places;
 pub mod proof;
 pub mod random;
+pub mod reach;
 pub mod recording;
 pub mod request;
 mod restore;
@@ -71,6 +72,9 @@ use listener::Listeners;
 use oauth::OAuth;
 use pki::Pki;
 use places::Places;
+use reach::TicketIds;
+use reach::channel::Channels;
+use reach::streams::Streams;
 use session::recorder::Recorder;
 use session::registry::Registry;
 use session::viewer::WriterKey;
@@ -107,6 +111,11 @@ pub struct Gateway {
     pub hub: Hub,
     /// Its live sessions.
     pub sessions: Registry,
+    /// The machines that are told at once what they may reach.
+    pub channels: Channels,
+    /// The streams that it carries between machines.
+    pub streams: Streams,
+    pub(crate) ticket_ids: TicketIds,
     /// The live viewers of each user.
     pub(crate) viewers: Arc<Places<PrincipalId>>,
     /// The connections of each machine that are no session's.
@@ -203,6 +212,12 @@ impl Gateway {
         let sign_ins = SignIns::new(&settings, &keys, &*ids)?;
         let support_key =
             CodeKey::new(&derive(keys.session_secret.expose(), b"adit support codes v1"));
+        let secret = keys.session_secret.expose();
+        let ticket_ids = TicketIds::new(
+            &derive(secret, b"adit ticket ids v1"),
+            &derive(secret, b"adit ticket hashes v1"),
+            &derive(secret, b"adit ticket retries v1"),
+        );
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
         let gateway = Arc::new_cyclic(|me| Self {
@@ -216,6 +231,9 @@ impl Gateway {
             bus: Bus::default(),
             asked: broadcast::channel(REQUESTS_BEHIND).0,
             sessions: Registry::new(tasks.clone()),
+            channels: Channels::default(),
+            streams: Streams::default(),
+            ticket_ids,
             tasks,
             hub: Hub::default(),
             viewers: Arc::default(),
@@ -288,6 +306,7 @@ impl Gateway {
                     Ok(()) => {
                         self.sessions.recheck_all();
                         self.recheck_admissions(looked).await;
+                        self.recheck_reaches().await;
                     }
                     Err(_) => return,
                 },
@@ -297,6 +316,7 @@ impl Gateway {
                         if seen.replace(version).is_some_and(|before| before != version) {
                             self.read_changed_keys().await;
                             self.sessions.recheck_all();
+                            self.recheck_reaches().await;
                         }
                         self.recheck_admissions(looked).await;
                         looked = self.clock.now() - REVOKED_OVERLAP;
@@ -305,6 +325,7 @@ impl Gateway {
                         tracing::warn!(%error, "the database does not say whether rights changed");
                         if answered.elapsed() >= BLIND_FOR {
                             self.sessions.end_all(Code::StoreUnavailable);
+                            self.streams.end_all();
                         }
                     }
                 },
@@ -322,6 +343,9 @@ impl Gateway {
             let now = self.clock.now();
             if let Err(error) = self.store.forget_tickets(now - KEEP_TICKETS, now).await {
                 tracing::warn!(%error, "tickets that ran out could not be cleared away");
+            }
+            if let Err(error) = self.tidy_reach().await {
+                tracing::warn!(%error, "what machines reach could not be tidied");
             }
             if let Err(error) = self.store.forget_steps(now - KEEP_TICKETS).await {
                 tracing::warn!(%error, "sign-ins that were not finished could not be cleared away");

@@ -23,6 +23,7 @@ impl Gateway {
         let epoch = self.store.begin_epoch(self.clock.now(), tell).await?;
         self.epoch.store(u64::try_from(epoch).unwrap_or(0), Ordering::Relaxed);
         self.sessions.end_all(Code::SessionRestored);
+        self.streams.end_all();
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use adit_domain::{RecordingMode, session};
 
 use crate::company::settings::ProviderSettings;
 use crate::oauth::settings::OAuthSettings;
+use crate::reach::ReachSettings;
 
 /// Settings of a gateway.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub struct Settings {
     pub recording_sync: Duration,
     /// The OAuth2 server's.
     pub oauth: OAuthSettings,
+    /// Machines that reach each other.
+    pub reach: ReachSettings,
 }
 
 /// The parameters of Argon2id (RFC 9106 §3.1).
@@ -111,6 +114,7 @@ impl Settings {
             passwords_at_once: 2,
             recording_sync: Duration::from_millis(200),
             oauth: OAuthSettings::default(),
+            reach: ReachSettings::default(),
         }
     }
 }

@@ -57,6 +57,10 @@ capabilities! {
     TenantManage = "tenant:manage";
     /// Makes support codes, and helps whoever agrees to it.
     SupportOffer = "support:offer";
+    /// Sees scopes, instances, assignments, tickets and sessions between machines.
+    TicketView = "ticket:view";
+    /// Registers scopes, gives machines capabilities, assigns them to each other, ends what is between them.
+    TicketManage = "ticket:manage";
 }
 
 impl Capability {

@@ -129,6 +129,28 @@ codes! {
     TicketMissing = "ticket.missing", 401, 1008, "No ticket came in the first frame.";
     /// A credential in a URL.
     TicketInUrl = "ticket.in_url", 400, 1008, "A ticket goes into the first frame, never into the address.";
+    /// A stream between machines that is not allowed, for whatever reason.
+    ReachUnknown = "ticket.unreachable", 404, 1008, "There is no such instance or target, or no ticket is given for it. An operator sees why in the audit log.";
+    /// An instance whose source is not heard of.
+    InstanceStale = "instance.stale", 503, 1013, "This instance's machine has not been heard of for five minutes. Try again when it is back.";
+    /// No such instance, or not the caller's.
+    InstanceUnknown = "instance.unknown", 404, 1008, "There is no such instance, or it is not yours.";
+    /// As many instances as may be.
+    InstanceLimit = "instance.limit", 503, 1013, "There are as many instances as this gateway keeps. Remove one, or ask an operator to raise the limit.";
+    /// No such scope.
+    ScopeUnknown = "scope.unknown", 404, 1008, "No scope of that name is registered.";
+    /// A source asked too often.
+    TicketRate = "ticket.rate", 429, 1013, "This machine asked for too many tickets within a minute.";
+    /// As many live tickets as may be, in all or of one source.
+    TicketLimit = "ticket.limit", 503, 1013, "There are as many live tickets as this gateway keeps. They run out within seconds; try again.";
+    /// A ticket that opens no session: not validated, or too long ago.
+    TicketState = "ticket.state", 400, 1008, "Validate the ticket first; it opens a session for a minute after that.";
+    /// A ticket that has its session.
+    TicketTaken = "ticket.taken", 409, 1008, "This ticket has its session already.";
+    /// As many sessions between machines as may be.
+    ReachLimit = "ticket.sessions", 503, 1013, "There are as many sessions between machines as this gateway keeps. End one, or ask an operator to raise the limit.";
+    /// A session between machines that is over.
+    ReachOver = "ticket.session_over", 409, 1008, "This session is over. Ask for a new ticket.";
     /// No such session, or none that the caller may know of.
     SessionUnknown = "session.unknown", 404, 1008, "There is no such session, or you may not see it.";
     /// The shell ended by itself.

@@ -68,6 +68,10 @@ ids! {
     SessionId;
     /// The handle of a ticket; never its secret.
     TicketId;
+    /// What a machine offers to others for one scope.
+    InstanceId;
+    /// One stream of bytes of a session between machines.
+    StreamId;
     /// One authorization of the OAuth2 server, and every token that was issued by it.
     FamilyId;
     /// A key that signs access tokens: the `kid` of the tokens that it signs.

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod password;
 pub mod policy;
 pub mod principal;
+pub mod reach;
 pub mod role;
 pub mod scope;
 pub mod secret;
@@ -24,8 +25,9 @@ pub use capability::{Capabilities, Capability};
 pub use certificate::CertificateName;
 pub use code::Code;
 pub use id::{
-    CertificateId, EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, KeyId, MachineId,
-    PrincipalId, RequestId, RoleId, SessionId, TeamId, TenantId, TicketId, TokenId,
+    CertificateId, EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, InstanceId, KeyId,
+    MachineId, PrincipalId, RequestId, RoleId, SessionId, StreamId, TeamId, TenantId, TicketId,
+    TokenId,
 };
 pub use machine::MachineLabel;
 pub use password::Password;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::reach::{Reach, Unreachable};
 use crate::{
     Capabilities, Capability, Code, GrantId, MachineId, MachineLabel, Principal, TeamId, TenantId,
     Timestamp,
@@ -16,6 +17,7 @@ use crate::{
 pub mod attended;
 pub mod condition;
 pub mod explain;
+mod reach;
 pub mod selection;
 
 pub use attended::{Attended, Consent};
@@ -77,6 +79,8 @@ pub enum Target {
     Tenant(TenantId),
     /// The gateway itself: which tenants there are. For nobody but people of the first tenant.
     Gateway,
+    /// A stream from one machine to another.
+    Reach(Box<Reach>),
 }
 
 /// What policy looks at of a machine. It is the gateway's own word about it, never the machine's.
@@ -171,6 +175,9 @@ pub enum Denial {
     /// Grants cover the target, but not for this.
     #[error("no role here allows {}", .0.as_str())]
     CapabilityMissing(Capability),
+    /// One machine may not reach another; its peers hear less.
+    #[error("{0}")]
+    Unreachable(Unreachable),
 }
 
 impl Denial {
@@ -186,6 +193,8 @@ impl Denial {
             Self::ScopeMissing(_) => Code::AccessScopeMissing,
             Self::Condition(unmet) => unmet.code(),
             Self::CapabilityMissing(_) => Code::AccessCapabilityMissing,
+            Self::Unreachable(Unreachable::Stale) => Code::InstanceStale,
+            Self::Unreachable(_) => Code::ReachUnknown,
         }
     }
 }
@@ -201,6 +210,9 @@ pub fn authorize(
     now: Timestamp,
 ) -> Result<Permit, Denial> {
     stands(facts, target)?;
+    if let Some(decided) = reach::authorize(facts, target, now) {
+        return decided;
+    }
     if let Some(decided) = attended::authorize(facts, wanted, target, now) {
         return decided;
     }
@@ -293,6 +305,7 @@ fn stands(facts: &Facts, target: &Target) -> Result<(), Denial> {
         Target::Machine(machine) => (machine.tenant, machine.active),
         Target::Tenant(tenant) => (*tenant, true),
         Target::Gateway => (TenantId::SEED, true),
+        Target::Reach(reach) => (reach.tenant, true),
     };
     if !facts.active {
         return Err(Denial::PrincipalInactive);

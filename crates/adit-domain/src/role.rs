@@ -49,16 +49,23 @@ impl BuiltInRole {
                 C::RecordingView,
                 C::MachineView,
                 C::SupportOffer,
+                C::TicketView,
+                C::TicketManage,
             ]),
             Self::Viewer => Capabilities::of(&[
                 C::TerminalView,
                 C::SessionList,
                 C::RecordingView,
                 C::MachineView,
+                C::TicketView,
             ]),
-            Self::Auditor => {
-                Capabilities::of(&[C::AuditRead, C::SessionList, C::RecordingView, C::MachineView])
-            }
+            Self::Auditor => Capabilities::of(&[
+                C::AuditRead,
+                C::SessionList,
+                C::RecordingView,
+                C::MachineView,
+                C::TicketView,
+            ]),
         }
     }
 }

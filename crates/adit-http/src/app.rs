@@ -8,7 +8,7 @@ use adit_core::Gateway;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::routing::{get, post};
-use axum::{Router, response::Redirect};
+use axum::{Extension, Router, response::Redirect};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::ApiError;
-use crate::{agent, api, company, console, guard, health, machine_plane, oauth, terminal};
+use crate::{agent, api, company, console, guard, health, machine_plane, oauth, terminal, tickets};
 
 /// The largest body of a request, in bytes: a command of 32 KiB with its JSON escapes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -138,6 +138,7 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::status::status))
         .merge(sign_in_routes())
         .merge(access_routes())
+        .merge(tickets::operator_routes())
 }
 
 /// Signing in, and what somebody signs in with.
@@ -299,13 +300,22 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// Makes the router of the machine listener: nothing but the machine plane.
 pub fn machine_router(app: Arc<App>) -> Router {
+    let both = tickets::operator_routes().merge(tickets::machine_routes());
+    let (tickets, _) = both.split_for_parts();
     let api = Router::new()
         .route("/api/certs/agent/enroll-delegated", post(machine_plane::delegate))
         .route("/api/machine/renew", post(machine_plane::renew))
+        .merge(tickets)
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT));
+    let streams = Router::new()
+        .route("/api/tickets/sessions/{id}/stream", get(tickets::stream::stream))
+        .route("/ws/tickets", get(tickets::channel::upgrade))
+        .layer(middleware::from_fn(tickets::with_error));
     Router::new()
         .merge(api)
+        .merge(streams)
+        .layer(Extension(tickets::OfMachines))
         .route("/ws/agent", get(agent::upgrade))
         .fallback(|| async { ApiError::from(adit_domain::Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(adit_domain::Code::RequestMethod) })

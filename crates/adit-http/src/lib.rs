@@ -17,6 +17,7 @@ mod machine_plane;
 pub mod oauth;
 pub mod problem;
 pub mod terminal;
+pub mod tickets;
 pub mod tls;
 #[doc(hidden)]
 pub mod websocket;

@@ -27,8 +27,10 @@ pub struct NewCertificate {
     pub machine: Option<MachineId>,
     /// The operator whom it stands for, where it is one's.
     pub principal: Option<PrincipalId>,
-    /// What its holder may do where tickets are asked for.
+    /// What its holder was given where tickets are asked for.
     pub capabilities: Vec<Carried>,
+    /// Which of it is given anew: all for a new holder, nothing for a renewal.
+    pub gives: Vec<Carried>,
     /// The certificate and what signed it, in PEM.
     pub pem: String,
     /// Who had it issued, by name.
@@ -341,14 +343,15 @@ async fn insert(tx: &mut Tx, new: NewCertificate) -> Result<(), StoreError> {
         new.principal,
         write_carried(&new.capabilities),
         new.pem,
-        new.issued_by,
+        new.issued_by.clone(),
         new.issuer,
         new.retires,
         new.at,
         new.not_before,
         new.not_after
     ];
-    tx.run(sql, own).await.map(|_| ())
+    tx.run(sql, own).await?;
+    crate::reach::give(tx, &new.name, &new.gives, new.at, &new.issued_by).await
 }
 
 /// Writes capabilities as words between spaces.

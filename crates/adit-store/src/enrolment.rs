@@ -169,7 +169,11 @@ impl Store {
                 let Some(spent) = spend(tx, spend!(""), token, at).await? else { return Ok(None) };
                 tx.enter(Scope::Tenant(spent.tenant)).await?;
                 let name = match &spent.name {
-                    Some(name) => name.clone(),
+                    // Whoever is vouched for begins with what the token says, not with what one of that name held before.
+                    Some(name) => {
+                        crate::reach::forget_holdings(tx, name).await?;
+                        name.clone()
+                    }
                     None => {
                         if let (true, Some(LabelRule::Is(label))) = (spent.replaces, &spent.label) {
                             revoke_of_label(tx, label, at).await?;
@@ -306,7 +310,21 @@ pub(crate) async fn let_in(tx: &mut Tx, new: NewMachine) -> Result<(), StoreErro
     tx.change_access().await
 }
 
+/// Chooses a label. What a machine that had it before could reach goes, unless the token is there to take that machine's place.
 async fn choose_label(
+    tx: &mut Tx,
+    spent: &Spent,
+    wished: &MachineLabel,
+    at: Timestamp,
+) -> Result<MachineLabel, StoreError> {
+    let label = free_label(tx, spent, wished, at).await?;
+    if !spent.replaces {
+        crate::reach::forget(tx, label.as_str()).await?;
+    }
+    Ok(label)
+}
+
+async fn free_label(
     tx: &mut Tx,
     spent: &Spent,
     wished: &MachineLabel,

@@ -25,6 +25,7 @@ mod passkey;
 mod password;
 mod postgres;
 mod principal;
+mod reach;
 mod reads;
 mod recording;
 mod request;
@@ -70,6 +71,11 @@ pub use page::{Cursor, MAX_PAGE, NotACursor, Page, Paging};
 pub use passkey::{NewPasskey, Passkey};
 pub use password::StoredPassword;
 pub use principal::{Account, FirstAdmin, NewPrincipal};
+pub use reach::{
+    Assignment, Holding, Instance, IssuedMachineTicket, MachineSession, MachineTicket,
+    MachineTicketState, NewInstance, NewMachineTicket, Offered, Opened, Question, ReachCutoffs,
+    ReachLimits, ReachTidied, Removed, ScopeAction, StoredScope, Used,
+};
 pub use recording::{Deletion, FinishedRecording, Recording, RecordingFilter, RecordingState};
 pub use request::{AccessRequest, Decision, NewRequest, RequestState};
 pub use role::Role;

@@ -36,6 +36,7 @@ const STEPS: &[Step] = steps! {
     11 "0011_company";
     12 "0012_support";
     13 "0013_ticket_key";
+    14 "0014_reach";
 };
 
 /// The schema's newest version.

@@ -57,6 +57,8 @@ const TAKEN_BACK: &[&str] = &[
     "UPDATE oauth_tokens SET revoked_at = $1 WHERE revoked_at IS NULL",
     "UPDATE enrolment_tokens SET deleted_at = $1 WHERE deleted_at IS NULL",
     "UPDATE tickets SET state = 'revoked', redeemed_at = $1 WHERE state = 'issued'",
+    "UPDATE machine_tickets SET state = 'revoked', redeemed_at = $1 WHERE state = 'issued'",
+    "UPDATE machine_sessions SET status = 'dead', ended_at = $1, reason = 'restored' WHERE status <> 'dead'",
 ];
 
 /// What was begun and is forgotten.

@@ -49,6 +49,7 @@ from! {
     adit_domain::MachineId => Uuid, |value| value.0;
     adit_domain::SessionId => Uuid, |value| value.0;
     adit_domain::TicketId => Uuid, |value| value.0;
+    adit_domain::InstanceId => Uuid, |value| value.0;
     adit_domain::TokenId => Uuid, |value| value.0;
     adit_domain::FamilyId => Uuid, |value| value.0;
     adit_domain::KeyId => Uuid, |value| value.0;
@@ -166,6 +167,16 @@ macro_rules! column {
 }
 
 impl Row {
+    /// Tells whether the next column, a text, is empty, and stays before it unless it is.
+    pub(crate) fn peek_empty(&mut self) -> Result<bool, StoreError> {
+        let at = self.at;
+        let empty = self.maybe_text()?.is_none();
+        if !empty {
+            self.at = at;
+        }
+        Ok(empty)
+    }
+
     /// Passes over columns that are empty.
     pub(crate) fn skip(&mut self, columns: usize) {
         self.at += columns;

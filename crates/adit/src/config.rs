@@ -11,6 +11,8 @@ use std::time::Duration;
 use adit_core::Settings;
 use adit_core::certificate::MAX_LIFE;
 use adit_core::oauth::settings::{self as oauth_settings, OAuthSettings};
+use adit_core::reach::ReachSettings;
+use adit_domain::reach::Networks;
 use adit_domain::session::MAX_GRACE;
 use adit_domain::{RecordingMode, Secret};
 use anyhow::{Context as _, bail};
@@ -60,6 +62,8 @@ pub struct Config {
     pub access: Access,
     /// Certificates of machines and operators.
     pub certificates: Certificates,
+    /// Tickets between machines.
+    pub tickets: Tickets,
 }
 
 /// Requests for access.
@@ -80,6 +84,51 @@ pub struct Certificates {
     pub life_seconds: Option<u64>,
     /// How long after its end a certificate may still be renewed by who has its key, in seconds.
     pub grace_seconds: Option<u64>,
+}
+
+/// Tickets between machines. No source may have more than a tenth of `live`, `instances` and `sessions`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tickets {
+    /// Tickets that one machine may ask for within a minute; 0 for no limit.
+    pub per_minute: Option<u32>,
+    /// Live tickets, of all machines.
+    pub live: Option<u32>,
+    /// Instances that machines offer.
+    pub instances: Option<u32>,
+    /// Sessions between machines that live.
+    pub sessions: Option<u32>,
+    /// A list of networks that are not public and that machines may dial directly all the same: `["10.20.0.0/16"]`.
+    pub direct_networks: Vec<String>,
+}
+
+impl Tickets {
+    /// Makes settings of the table.
+    ///
+    /// # Errors
+    /// When a network cannot be read, or a limit is 0 that cannot be.
+    fn settings(&self) -> anyhow::Result<ReachSettings> {
+        let mut settings = ReachSettings::default();
+        let limits = &mut settings.limits;
+        let keys: [(&str, &mut u32, Option<u32>); 3] = [
+            ("live", &mut limits.tickets, self.live),
+            ("instances", &mut limits.instances, self.instances),
+            ("sessions", &mut limits.sessions, self.sessions),
+        ];
+        for (name, to, given) in keys {
+            match given {
+                Some(0) => bail!("tickets.{name} is at least 1"),
+                Some(given) => *to = given,
+                None => {}
+            }
+        }
+        limits.tickets_per_minute = self.per_minute.unwrap_or(limits.tickets_per_minute);
+        let networks = self.direct_networks.iter().map(String::as_str);
+        settings.networks = Networks::read(networks).context(
+            "tickets.direct_networks: a network is written 10.0.0.0/8 or as one address",
+        )?;
+        Ok(settings)
+    }
 }
 
 /// The certificate of `listen`: two files, or one that the gateway makes itself.
@@ -431,6 +480,7 @@ impl Config {
             settings.recording = mode;
         }
         settings.oauth = self.oauth.settings()?;
+        settings.reach = self.tickets.settings()?;
         settings.providers = company::providers(&self.sign_in.provider)?;
         let (cost, sign_in) = (&mut settings.password_cost, &self.sign_in);
         cost.memory_kib = sign_in.argon2_memory_kib.unwrap_or(cost.memory_kib);

@@ -3,7 +3,7 @@
 //! It looks at one grant at a time and puts the verdict together from what it found, so it is no copy of [`super::authorize`]; that
 //! both say the same about any policy is a property (`policy/explain/tests.rs`).
 
-use super::{Denial, Facts, GrantFacts, Target, Unmet, attended};
+use super::{Denial, Facts, GrantFacts, Target, Unmet, attended, reach};
 use crate::{Capabilities, GrantId, Timestamp};
 
 /// An answer with its reasons.
@@ -101,7 +101,9 @@ fn before_grants(facts: &Facts, wanted: Capabilities, target: &Target) -> Option
         Target::Machine(machine) => (machine.tenant, !machine.active),
         Target::Tenant(tenant) => (*tenant, false),
         Target::Gateway => (crate::TenantId::SEED, false),
+        Target::Reach(reach) => (reach.tenant, false),
     };
+    // What a credential is limited to are people's capabilities; a stream between machines asks for none of them.
     let beyond = facts.circumstances.limit.and_then(|limit| wanted.without(limit).iter().next());
     if !facts.active {
         Some(Denial::PrincipalInactive)
@@ -114,7 +116,8 @@ fn before_grants(facts: &Facts, wanted: Capabilities, target: &Target) -> Option
     }
 }
 
-/// What is decided once nothing before the grants stands against it: on a machine with a person, by the person's word.
+/// What is decided once nothing before the grants stands against it: between machines by what they hold, on a machine with a person by
+/// the person's word.
 fn of_target(
     lines: &[(Effect, &GrantFacts)],
     facts: &Facts,
@@ -122,6 +125,9 @@ fn of_target(
     target: &Target,
     now: Timestamp,
 ) -> Result<(), Denial> {
+    if let Some(decided) = reach::authorize(facts, target, now) {
+        return decided.map(drop);
+    }
     match attended::authorize(facts, wanted, target, now) {
         Some(decided) => decided.map(drop),
         None => of_lines(lines, facts, wanted, target, now),

@@ -22,7 +22,7 @@ impl Selection {
     pub fn covers(&self, target: &Target) -> bool {
         match (self, target) {
             (Self::All, _) => true,
-            (_, Target::Tenant(_) | Target::Gateway) => false,
+            (_, Target::Tenant(_) | Target::Gateway | Target::Reach(_)) => false,
             (Self::Machines(list), Target::Machine(machine)) => list.contains(&machine.id),
             (Self::Matching(matcher), Target::Machine(machine)) => matcher.fits(machine),
         }

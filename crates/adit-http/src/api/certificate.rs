@@ -171,6 +171,7 @@ pub async fn issue(
         request: Request::read(&body.csr)?,
         life: body.expires_in_seconds.map(Duration::from_secs),
         retires: false,
+        gives: true,
     };
     let made = app.gateway.issue_certificate(&caller, order).await?;
     Ok((StatusCode::CREATED, Json(issued(&app, &made))))

@@ -1,0 +1,341 @@
+//! Sessions between machines: one a ticket, alive as long as both ends may and one is heard of.
+
+use adit_domain::certificate::Carried;
+use adit_domain::reach::{Lapse, Life, Reach, Status};
+use adit_domain::{CertificateName, InstanceId, SessionId, TenantId, TicketId, Timestamp};
+
+use super::{ReachCutoffs, ReachLimits, read_reach, vouches};
+use crate::sql::{Row, args};
+use crate::tx::{Scope, Tx};
+use crate::{NewEvent, SecretHash, Store, StoreError, TenantStore};
+
+/// A session as its row has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The ticket that opened it, by its row's id.
+    pub ticket: TicketId,
+    /// For what.
+    pub capability: Carried,
+    /// To which instance.
+    pub instance: InstanceId,
+    /// Who offers.
+    pub source: CertificateName,
+    /// Who was let in.
+    pub target: CertificateName,
+    /// How it stands.
+    pub status: Status,
+    /// Since when it is there.
+    pub created_at: Timestamp,
+    /// When an end was last heard of.
+    pub heard_at: Timestamp,
+    /// When its grace began.
+    pub grace_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// What ended it.
+    pub reason: Option<Lapse>,
+}
+
+impl MachineSession {
+    /// Gives the times that its life depends on.
+    pub fn life(&self) -> Life {
+        Life { status: self.status, heard_at: self.heard_at, grace_at: self.grace_at }
+    }
+
+    /// Tells whether somebody is one of its ends.
+    pub fn is_end(&self, name: &CertificateName) -> bool {
+        self.source == *name || self.target == *name
+    }
+}
+
+/// What became of a session that was to be opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Opened {
+    /// It is there.
+    New(Box<MachineSession>),
+    /// The ticket is not the caller's, was not validated, or too long ago.
+    State,
+    /// The ticket has its session.
+    Taken,
+    /// There are as many as may be, in all or of this source.
+    Full,
+}
+
+macro_rules! columns {
+    () => {
+        "s.id, s.tenant_id, s.ticket_id, s.capability, s.instance_id, s.source, s.target, s.status, s.created_at, s.heard_at, s.grace_at, \
+         s.ended_at, s.reason"
+    };
+}
+
+macro_rules! session {
+    ($where:literal) => {
+        concat!("SELECT ", columns!(), " FROM machine_sessions s WHERE s.tenant_id = $1", $where)
+    };
+}
+
+/// A session with what the decision about it rests on: the same as for a ticket, asked by its row.
+macro_rules! with_facts {
+    ($where:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", EXISTS (SELECT 1 FROM certificates c WHERE c.tenant_id = s.tenant_id AND c.name = s.source AND c.revoked_at IS NULL AND c.not_after > $2) \
+             AND EXISTS (SELECT 1 FROM certificates c WHERE c.tenant_id = s.tenant_id AND c.name = s.source_by AND c.revoked_at IS NULL AND c.not_after > $2), \
+             EXISTS (SELECT 1 FROM holdings h WHERE h.tenant_id = s.tenant_id AND h.holder = s.source AND h.capability = s.capability), \
+             EXISTS (SELECT 1 FROM certificates c WHERE c.tenant_id = s.tenant_id AND c.name = s.target AND c.revoked_at IS NULL AND c.not_after > $2) \
+             AND EXISTS (SELECT 1 FROM certificates c WHERE c.tenant_id = s.tenant_id AND c.name = s.target_by AND c.revoked_at IS NULL AND c.not_after > $2), \
+             EXISTS (SELECT 1 FROM holdings h WHERE h.tenant_id = s.tenant_id AND h.holder = s.target AND h.capability = s.capability), \
+             EXISTS (SELECT 1 FROM assignments a WHERE a.tenant_id = s.tenant_id AND a.instance_id = s.instance_id AND a.target = s.target), \
+             i.owner, i.capability, i.heard_at \
+             FROM machine_sessions s LEFT JOIN instances i ON i.tenant_id = s.tenant_id AND i.id = s.instance_id WHERE ",
+            $where
+        )
+    };
+}
+
+impl TenantStore {
+    /// Opens the session of a ticket that its target validated since a time.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn open_machine_session<E>(
+        &self,
+        (id, hash): (SessionId, SecretHash),
+        target: &CertificateName,
+        (now, since): (Timestamp, Timestamp),
+        limits: ReachLimits,
+        tell: E,
+    ) -> Result<Opened, StoreError>
+    where
+        E: FnOnce(&Opened) -> Vec<NewEvent> + Send + 'static,
+    {
+        let target = target.to_string();
+        let ticket = "SELECT t.id, t.capability, t.instance_id, t.source, t.target, EXISTS \
+             (SELECT 1 FROM machine_sessions s WHERE s.ticket_id = t.id), t.redeemed_at >= $4, EXISTS \
+             (SELECT 1 FROM instances i WHERE i.tenant_id = $1 AND i.id = t.instance_id) \
+             FROM machine_tickets t WHERE t.tenant_id = $1 AND t.hash = $2 AND t.target = $3 AND t.state = 'redeemed'";
+        let counts = "SELECT count(*), CAST(coalesce(sum(CASE WHEN source = $2 THEN 1 ELSE 0 END), 0) AS BIGINT) \
+             FROM machine_sessions WHERE tenant_id = $1 AND status <> 'dead'";
+        let sql = "INSERT INTO machine_sessions (tenant_id, id, ticket_id, capability, instance_id, source, target, source_by, target_by, status, \
+             created_at, heard_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', $10, $10)";
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                let Some(mut row) = tx.row(ticket, args![hash, target, since]).await? else {
+                    return Ok(Opened::State);
+                };
+                let (ticket, capability) =
+                    (TicketId(row.uuid()?), row.word::<Carried>("capability")?);
+                let instance = InstanceId(row.uuid()?);
+                let source: CertificateName = row.word("source")?;
+                let target: CertificateName = row.word("target")?;
+                let (taken, lately, there) = (row.flag()?, row.flag()?, row.flag()?);
+                if taken {
+                    return Ok(Opened::Taken);
+                }
+                if !lately || !there {
+                    return Ok(Opened::State);
+                }
+                let row = tx.row(counts, args![source.to_string()]).await?;
+                let mut row = row.ok_or(StoreError::Corrupt("count"))?;
+                let (all, mine): (u32, u32) = (row.count()?, row.count()?);
+                if all >= limits.sessions || mine >= ReachLimits::share(limits.sessions) {
+                    return Ok(Opened::Full);
+                }
+                let own = args![
+                    id,
+                    ticket,
+                    capability.as_str(),
+                    instance,
+                    source.to_string(),
+                    target.to_string(),
+                    vouches(&source).to_string(),
+                    vouches(&target).to_string(),
+                    now
+                ];
+                tx.run(sql, own).await?;
+                let found = tx.row(session!(" AND s.id = $2"), args![id]).await?;
+                let mut row = found.ok_or(StoreError::Corrupt("session"))?;
+                read(&mut row).map(Box::new).map(Opened::New)
+            })
+        })
+        .await
+    }
+
+    /// Finds a session with what the decision about it rests on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn find_machine_session(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<(MachineSession, Reach)>, StoreError> {
+        let row = self.row(with_facts!("s.tenant_id = $1 AND s.id = $3"), args![now, id]).await?;
+        row.map(|mut row| read_with_facts(&mut row)).transpose()
+    }
+
+    /// Lists sessions, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_machine_sessions(
+        &self,
+        limit: u32,
+    ) -> Result<Vec<MachineSession>, StoreError> {
+        let sql = session!(" ORDER BY s.created_at DESC, s.id DESC LIMIT $2");
+        let rows = self.rows(sql, args![i64::from(limit)]).await?;
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+
+    /// Finds the session of a ticket.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn find_session_of_ticket(
+        &self,
+        ticket: TicketId,
+    ) -> Result<Option<MachineSession>, StoreError> {
+        let row = self.row(session!(" AND s.ticket_id = $2"), args![ticket]).await?;
+        row.map(|mut row| read(&mut row)).transpose()
+    }
+
+    /// Notes that an end of a session was heard of, and how it is left. Tells whether it lives.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn hear_machine_session(
+        &self,
+        id: SessionId,
+        status: Option<Status>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        // A grace that runs is not begun anew.
+        let sql = "UPDATE machine_sessions SET heard_at = CASE WHEN heard_at > $3 THEN heard_at ELSE $3 END, status = coalesce($4, status), \
+             grace_at = CASE WHEN $4 = 'active' THEN NULL WHEN $4 = 'grace' THEN coalesce(grace_at, $3) ELSE grace_at END \
+             WHERE tenant_id = $1 AND id = $2 AND status <> 'dead'";
+        let status = status.map(|one| one.as_str().to_owned());
+        let heard =
+            self.write(crate::silent, move |tx| Box::pin(tx.run(sql, args![id, at, status])));
+        Ok(heard.await? > 0)
+    }
+
+    /// Ends a session and gives it; `None` if it was over or not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn end_machine_session<E>(
+        &self,
+        id: SessionId,
+        reason: Lapse,
+        at: Timestamp,
+        tell: E,
+    ) -> Result<Option<MachineSession>, StoreError>
+    where
+        E: FnOnce(&Option<MachineSession>) -> Vec<NewEvent> + Send + 'static,
+    {
+        let sql = "UPDATE machine_sessions SET status = 'dead', ended_at = $3, reason = $4 WHERE tenant_id = $1 AND id = $2 AND status <> 'dead'";
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                if tx.run(sql, args![id, at, reason.as_str()]).await? == 0 {
+                    return Ok(None);
+                }
+                // So that another gateway, which carries its streams, looks at them.
+                tx.change_access().await?;
+                let row = tx.row(session!(" AND s.id = $2"), args![id]).await?;
+                row.map(|mut row| read(&mut row)).transpose()
+            })
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Lists every session that lives, of any tenant, with what the decision about it rests on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_live_reaches(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(MachineSession, Reach)>, StoreError> {
+        // `$1` stands for no tenant here; it keeps the numbers of the placeholders.
+        let sql = with_facts!("s.status <> 'dead' AND $1 = 0");
+        let rows = self.reads().rows(Scope::System, sql, args![0_i64, now]).await?;
+        rows.into_iter().map(|mut row| read_with_facts(&mut row)).collect()
+    }
+
+    /// Lists which of these sessions are over or gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn find_ended(&self, id: SessionId) -> Result<Option<Option<Lapse>>, StoreError> {
+        let sql = "SELECT status = 'dead', reason FROM machine_sessions WHERE id = $1";
+        let Some(mut row) = self.reads().row(Scope::System, sql, args![id]).await? else {
+            return Ok(Some(None));
+        };
+        let dead = row.flag()?;
+        let reason = row.maybe_text()?.and_then(|text| text.parse().ok());
+        Ok(dead.then_some(reason))
+    }
+}
+
+/// Ends the sessions that time has ended.
+pub(super) async fn lapse(
+    tx: &mut Tx,
+    cutoffs: ReachCutoffs,
+) -> Result<Vec<MachineSession>, StoreError> {
+    let over = "SELECT id, tenant_id FROM machine_sessions WHERE status <> 'dead' AND heard_at < $1 \
+         UNION SELECT id, tenant_id FROM machine_sessions WHERE status = 'grace' AND grace_at < $2";
+    let sql = "UPDATE machine_sessions SET status = 'dead', ended_at = $3, reason = CASE WHEN status = 'grace' AND grace_at < $4 THEN 'grace_expired' ELSE 'inactive' END \
+         WHERE tenant_id = $1 AND id = $2";
+    let mut ended = Vec::new();
+    for mut row in tx.rows(over, args![cutoffs.silent, cutoffs.grace]).await? {
+        let (id, tenant) = (SessionId(row.uuid()?), TenantId(row.uuid()?));
+        tx.enter(Scope::Tenant(tenant)).await?;
+        tx.run(sql, args![id, cutoffs.now, cutoffs.grace]).await?;
+        if let Some(mut row) = tx.row(session!(" AND s.id = $2"), args![id]).await? {
+            ended.push(read(&mut row)?);
+        }
+        tx.enter(Scope::System).await?;
+    }
+    Ok(ended)
+}
+
+/// Reads rows of ids.
+pub(super) fn ids(rows: Vec<Row>) -> Result<Vec<SessionId>, StoreError> {
+    rows.into_iter().map(|mut row| row.uuid().map(SessionId)).collect()
+}
+
+fn read_with_facts(row: &mut Row) -> Result<(MachineSession, Reach), StoreError> {
+    let session = read(row)?;
+    let ends = (session.source.clone(), session.target.clone());
+    let reach = read_reach(row, session.tenant, session.capability.clone(), ends)?;
+    Ok((session, reach))
+}
+
+fn read(row: &mut Row) -> Result<MachineSession, StoreError> {
+    Ok(MachineSession {
+        id: SessionId(row.uuid()?),
+        tenant: TenantId(row.uuid()?),
+        ticket: TicketId(row.uuid()?),
+        capability: row.word("capability")?,
+        instance: InstanceId(row.uuid()?),
+        source: row.word("source")?,
+        target: row.word("target")?,
+        status: row.word("status")?,
+        created_at: row.time()?,
+        heard_at: row.time()?,
+        grace_at: row.maybe_time()?,
+        ended_at: row.maybe_time()?,
+        reason: row
+            .maybe_text()?
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|_| StoreError::Corrupt("reason"))?,
+    })
+}
