@@ -1,6 +1,8 @@
 //! Tickets between machines, against a gateway over mutual TLS.
 
 mod contract;
+mod ends;
 mod limits;
 pub mod peer;
 mod revocation;
+mod streams;

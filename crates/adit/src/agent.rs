@@ -88,15 +88,20 @@ struct Status {
     json: bool,
 }
 
+/// The folder of a machine's keys.
 #[derive(Clone, Debug, clap::Args)]
-struct Dir {
+pub struct Dir {
     /// The folder of this machine's keys
     #[arg(long, value_name = "DIR", env = "ADIT_AGENT_DIR")]
     dir: Option<PathBuf>,
 }
 
 impl Dir {
-    fn path(&self) -> anyhow::Result<PathBuf> {
+    /// Gives the folder: the one that was named, or the account's own.
+    ///
+    /// # Errors
+    /// When `HOME` is not set.
+    pub fn path(&self) -> anyhow::Result<PathBuf> {
         if let Some(dir) = &self.dir {
             return Ok(dir.clone());
         }

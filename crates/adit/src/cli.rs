@@ -33,6 +33,7 @@ mod session;
 mod stream;
 mod team;
 mod tenant;
+mod ticket;
 mod token;
 mod user;
 mod what_ends;
@@ -91,6 +92,8 @@ pub enum Command {
     Team(team::Team),
     /// Make, list and remove tenants
     Tenant(tenant::Tenant),
+    /// Let one machine reach another: scopes, assignments, tickets, and both ends of a stream
+    Ticket(ticket::Ticket),
     /// Ask for a role for a time, and decide about what others ask for
     Request(request::Request),
     /// Say whether somebody may do something, and by what
@@ -135,6 +138,7 @@ impl Command {
             Self::Role(command) => command.run().await,
             Self::Team(command) => command.run().await,
             Self::Tenant(command) => command.run().await,
+            Self::Ticket(command) => command.run().await,
             Self::Request(command) => command.run().await,
             Self::Why(command) => command.run().await,
             Self::Doctor(command) => command.run().await,

@@ -46,6 +46,8 @@ pub enum Push {
         stream: StreamId,
         /// For what.
         capability: Carried,
+        /// Who was let in.
+        target: String,
     },
     /// A session is over.
     Ended {
@@ -168,8 +170,12 @@ impl Channels {
     /// Tells one channel of a source that serves a capability to dial a stream. Tells whether there is one.
     pub fn stream(&self, session: &MachineSession, stream: StreamId) -> bool {
         let key = (session.tenant, session.source.to_string());
-        let push =
-            Push::Stream { session: session.id, stream, capability: session.capability.clone() };
+        let push = Push::Stream {
+            session: session.id,
+            stream,
+            capability: session.capability.clone(),
+            target: peer_label(&session.target),
+        };
         let mut map = self.lock();
         let Some(list) = map.get_mut(&key) else { return false };
         let serving = list.iter().rev().filter(|open| open.offers.contains(&session.capability));

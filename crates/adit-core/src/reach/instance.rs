@@ -252,13 +252,16 @@ impl Gateway {
         Ok(())
     }
 
-    /// Tells a source which machines wait for a ticket of its instance.
+    /// Tells a source which sessions live on its instance, and which machines wait for a ticket.
     ///
     /// # Errors
     /// [`Refusal`] when the database does not answer.
     pub async fn tell_waiting(&self, guest: &Guest, capability: &Carried) -> Result<(), Refusal> {
         let peer = guest.peer()?;
         let tenant = self.store.tenant(peer.tenant);
+        for session in tenant.list_live_machine_sessions_of(&peer.name, capability).await? {
+            self.channels.session(&session);
+        }
         let waiting = self.channels.waiting(peer.tenant, capability);
         if waiting.is_empty() {
             return Ok(());

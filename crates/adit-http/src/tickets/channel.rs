@@ -44,7 +44,7 @@ enum Told {
     Session { session_id: String, instance_id: String, scope: String, target: String },
     /// A target opened a stream, which the machine is to answer.
     #[serde(rename_all = "camelCase")]
-    Stream { session_id: String, stream_id: String, scope: String },
+    Stream { session_id: String, stream_id: String, scope: String, target: String },
     /// A session is over.
     #[serde(rename_all = "camelCase")]
     Ended { session_id: String, reason: &'static str },
@@ -193,10 +193,11 @@ fn told(push: Push) -> Told {
             scope: capability.to_string(),
             target,
         },
-        Push::Stream { session, stream, capability } => Told::Stream {
+        Push::Stream { session, stream, capability, target } => Told::Stream {
             session_id: session.0.simple().to_string(),
             stream_id: stream.0.simple().to_string(),
             scope: capability.to_string(),
+            target,
         },
         Push::Ended { session, reason } => {
             Told::Ended { session_id: session.0.simple().to_string(), reason: reason.as_str() }

@@ -192,6 +192,22 @@ impl TenantStore {
         rows.into_iter().map(|mut row| read(&mut row)).collect()
     }
 
+    /// Lists the live sessions of a source for one capability.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_live_machine_sessions_of(
+        &self,
+        source: &CertificateName,
+        capability: &Carried,
+    ) -> Result<Vec<MachineSession>, StoreError> {
+        let sql = session!(
+            " AND s.source = $2 AND s.capability = $3 AND s.status <> 'dead' ORDER BY s.created_at"
+        );
+        let rows = self.rows(sql, args![source.to_string(), capability.as_str()]).await?;
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+
     /// Finds the session of a ticket.
     ///
     /// # Errors
@@ -269,7 +285,7 @@ impl Store {
         rows.into_iter().map(|mut row| read_with_facts(&mut row)).collect()
     }
 
-    /// Lists which of these sessions are over or gone.
+    /// Tells whether a session is over, and why; one that is gone is over for no reason.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

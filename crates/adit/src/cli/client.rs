@@ -29,6 +29,9 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// The largest error answer that is read, in bytes.
 const MAX_PROBLEM: usize = 64 * 1024;
 
+/// Where the routes of most commands are.
+const ROOT: &str = "api/v1";
+
 /// The code of a refusal that a fresh second factor lifts.
 const SECOND_FACTOR: &str = "access.second_factor";
 
@@ -42,6 +45,7 @@ pub struct Client {
     base: Url,
     trust: Trust,
     bearer: Arc<Bearer>,
+    root: &'static str,
 }
 
 /// A request's query.
@@ -88,7 +92,14 @@ impl Client {
         }
         let http = builder.build();
         let http = http.map_err(|cause| Failure::unreachable(base.as_str(), &cause))?;
-        Ok(Self { http, base, trust, bearer: Arc::new(bearer) })
+        Ok(Self { http, base, trust, bearer: Arc::new(bearer), root: ROOT })
+    }
+
+    /// Gives the same client for paths below another root than `api/v1`.
+    #[must_use]
+    pub fn at(mut self, root: &'static str) -> Self {
+        self.root = root;
+        self
     }
 
     /// Gives the gateway's address.
@@ -246,7 +257,7 @@ impl Client {
         let question = "Policy asks for your second factor again. Code of your authenticator: ";
         let Some(code) = super::ask::on_terminal(question)? else { return Ok(false) };
         let body = serde_json::json!({ "code": code.expose() });
-        let url = self.address(&["step-up"], &[]);
+        let url = self.clone().at(ROOT).address(&["step-up"], &[]);
         accepted(self.send(Method::POST, url, Some(&body)).await?).await?;
         Ok(true)
     }
@@ -308,7 +319,7 @@ impl Client {
         url.path_segments_mut()
             .expect("an http address has a path")
             .pop_if_empty()
-            .extend(["api", "v1"])
+            .extend(self.root.split('/'))
             .extend(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
