@@ -5,4 +5,5 @@ mod ends;
 mod limits;
 pub mod peer;
 mod revocation;
+mod sshd;
 mod streams;

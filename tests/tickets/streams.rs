@@ -1,15 +1,15 @@
 //! Streams between machines, by each way, as users make them.
 
 use std::net::SocketAddr;
-use std::process::Command;
 
-use adit_testkit::within;
+use adit_testkit::{eventually, signal, within};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::ends::End;
-use super::peer::Reach;
+use super::peer::{Reach, assign, hold};
+use super::sshd::Sshd;
 
 /// Serves a port that answers each connection with what it read, when that has ended.
 async fn echo() -> SocketAddr {
@@ -109,4 +109,94 @@ async fn what_is_taken_away_ends_a_stream_within_a_second_and_both_ends_hear_why
         both.offer.told("ended").await,
         json!({"event": "ended", "target": "beta", "reason": "admin_killed"})
     );
+}
+
+#[tokio::test]
+async fn a_port_is_reached_over_the_standing_link_of_the_sources_agent() {
+    // TIX-61
+    let reach = Reach::start().await;
+    let (gateway, own) = (&reach.gateway, reach.gateway.machine.clone());
+    hold(&reach.operator, &own, &["shell:connect"]).await;
+    let offers = gateway.data().join("agent/offers.toml");
+    let to = echo().await;
+    std::fs::write(&offers, format!("[[offer]]\nscope = \"shell:connect\"\nto = \"{to}\"\n"))
+        .unwrap();
+    gateway.kill_agent();
+    let instance = eventually("offer of the agent", async || {
+        let (_, listed) = reach.operator.get("/api/tickets/scopes").await;
+        let mut all = listed["instances"].as_array().unwrap().iter();
+        let found = all.find(|one| one["agentLabel"] == own.as_str())?;
+        assert_eq!(found["transport"]["strategies"][0], "tunnel");
+        Some(found["instanceId"].as_str().unwrap().to_owned())
+    })
+    .await;
+    assign(&reach.operator, "beta", &instance).await;
+    let listen = ["use", "shell:connect", "--from", &own, "--listen", "127.0.0.1:0"];
+    let target = End::start(gateway, &reach.target.holder, &listen);
+    let sent = pattern(300_000, 3);
+    assert!(around(target.address().await, &sent).await == sent);
+}
+
+#[tokio::test]
+async fn a_source_is_dialled_where_an_operator_allows_its_network() {
+    // TIX-21, TIX-61
+    let reach = Reach::start_with("[tickets]\ndirect_networks = [\"127.0.0.0/8\"]\n").await;
+    let to = echo().await.to_string();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let arguments =
+        ["offer", "shell:connect", "--to", &to, "--direct", &free, "--direct-listen", &free];
+    let offer = End::start(&reach.gateway, &reach.source.holder, &arguments);
+    offer.told("listening").await;
+    let listen = ["use", "shell:connect", "--listen", "127.0.0.1:0"];
+    let target = End::start(&reach.gateway, &reach.target.holder, &listen);
+    let address = target.address().await;
+    let sent = pattern(300_000, 5);
+    assert!(around(address, &sent).await == sent);
+    let carried =
+        async || reach.gateway.admin.get("/metrics").await.text.contains("adit_streams_total");
+    assert!(!carried().await, "the gateway carried none of it");
+
+    // Nobody who was not let in gets past the source's own door.
+    let stranger = TcpStream::connect(&free).await.unwrap();
+    let (mut read, mut write) = stranger.into_split();
+    write.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = within("end", read.read_to_end(&mut answer)).await;
+    assert!(!answer.windows(3).any(|three| three == b"GET"), "nothing is echoed");
+
+    // The way that is preferred is shut: the next one is taken.
+    signal(offer.pid(), "KILL");
+    drop(offer);
+    let blocked = TcpListener::bind(&free).await.unwrap();
+    let arguments = ["offer", "shell:connect", "--to", &to];
+    let again = End::start(&reach.gateway, &reach.source.holder, &arguments);
+    again.told("registered").await;
+    assert!(around(address, &sent).await == sent, "by relay");
+    assert!(carried().await);
+    drop(blocked);
+}
+
+#[tokio::test]
+async fn ssh_reaches_a_machine_by_a_ticket() {
+    // TIX-61, TERM-33
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = Sshd::start(folder.path());
+    let reach = Reach::start().await;
+    let to = format!("127.0.0.1:{}", sshd.port);
+    let offer =
+        End::start(&reach.gateway, &reach.source.holder, &["offer", "shell:connect", "--to", &to]);
+    offer.told("registered").await;
+    let listen = ["use", "shell:connect", "--listen", "127.0.0.1:0"];
+    let target = End::start(&reach.gateway, &reach.target.holder, &listen);
+    let port = target.address().await.port().to_string();
+    let said = sshd.ssh(&["-p", &port, "127.0.0.1", "echo here; seq 200000 | tail -n 1"]).await;
+    assert_eq!(said, "here\n200000\n");
+    let proxy = format!(
+        "ProxyCommand={} ticket use shell:connect --stdio --identity {} --machines {}",
+        adit_testkit::binary().display(),
+        reach.target.holder.dir.path().display(),
+        reach.gateway.machines
+    );
+    let said = sshd.ssh(&["-o", &proxy, "somewhere", "echo by stdio"]).await;
+    assert_eq!(said, "by stdio\n");
 }

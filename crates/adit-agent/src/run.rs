@@ -10,7 +10,7 @@ use crate::keys::Enrolment;
 use crate::registry::{Outcome, Registry};
 use crate::shell::Spawner;
 use crate::warrants::Checker;
-use adit_domain::{Clock, Code, Ids};
+use adit_domain::{Clock, Code, Ids, SessionId, StreamId};
 use adit_link::dial::{AgentConnection, Backoff, DialError};
 use adit_link::keys::{Keypair, PublicKey};
 use adit_wire::agent::v1::SessionEnded;
@@ -36,6 +36,21 @@ pub struct Options {
     pub ids: Arc<dyn Ids>,
     /// What the person at this machine agreed to, if it is here for support: then it serves one session and ends.
     pub attended: Option<Attended>,
+    /// Who takes streams of other machines; none to take none.
+    pub tunnels: Option<mpsc::Sender<Tunnel>>,
+}
+
+/// A stream that a machine opened to this one, by the gateway's word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// The session between the machines.
+    pub session: SessionId,
+    /// The stream.
+    pub stream: StreamId,
+    /// For what: `shell:connect`.
+    pub capability: String,
+    /// Who was let in, by its label.
+    pub target: String,
 }
 
 /// Why the agent can't run at all.
@@ -98,6 +113,7 @@ struct Shared {
     spawner: Spawner,
     checker: Arc<Checker>,
     attended: Option<Attended>,
+    tunnels: Option<mpsc::Sender<Tunnel>>,
     ids: Arc<dyn Ids>,
     /// Tells this run of the agent from another.
     instance: Bytes,
@@ -145,6 +161,7 @@ impl Agent {
             spawner: spawner.map_err(RunError::Spawner)?,
             checker,
             attended,
+            tunnels: options.tunnels,
             ids: options.ids,
             instance: Bytes::copy_from_slice(&instance),
         };

@@ -87,6 +87,7 @@ impl Gateway {
             clock: Arc::new(FixedClock),
             ids: Arc::new(SystemIds),
             attended: None,
+            tunnels: None,
         };
         let shutdown = CancellationToken::new();
         let stopping = shutdown.clone();

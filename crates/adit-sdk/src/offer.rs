@@ -215,20 +215,23 @@ impl Offering {
             Told::Stream { session_id, stream_id, scope, target }
                 if scope == self.options.scope =>
             {
-                self.know(&session_id, &target);
-                let own = Arc::clone(self);
-                self.tasks.spawn(async move {
-                    match own.options.ticket_client.answer_stream(&session_id, &stream_id).await {
-                        Ok(pipe) => own.take(pipe).await,
-                        Err(error) => {
-                            debug!(%error, "a stream was given up before it was answered")
-                        }
-                    }
-                });
+                self.answer(session_id, stream_id, &target);
             }
             Told::Ended { session_id, reason } => self.end(&session_id, &reason),
             _ => {}
         }
+    }
+
+    /// Answers a stream of which the gateway told elsewhere: over a link of its own to this machine's agent.
+    pub fn answer(self: &Arc<Self>, session: String, stream: String, target: &str) {
+        self.know(&session, target);
+        let own = Arc::clone(self);
+        self.tasks.spawn(async move {
+            match own.options.ticket_client.answer_stream(&session, &stream).await {
+                Ok(pipe) => own.take(pipe).await,
+                Err(error) => debug!(%error, "a stream was given up before it was answered"),
+            }
+        });
     }
 
     fn know(&self, session: &str, target: &str) {

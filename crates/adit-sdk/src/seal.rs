@@ -23,7 +23,7 @@ use crate::{Identity, TicketError};
 const ALPN: &[u8] = b"adit-stream/1";
 
 /// How long the other end may take to prove itself.
-const HANDSHAKE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const HANDSHAKE_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A carrier of a stream.
 pub trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}

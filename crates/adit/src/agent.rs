@@ -1,6 +1,7 @@
 //! `adit agent`: a machine joins a gateway, and serves it.
 
 mod answer;
+pub mod offers;
 mod support;
 
 use std::os::unix::process::CommandExt as _;
@@ -385,8 +386,11 @@ impl Run {
         }
         let runtime = parent::runtime()?;
         let shutdown = CancellationToken::new();
-        let options = own_options(Some(dir), None);
+        let offers = offers::Offers::read(&dir, &enrolment.url)?;
+        let mut options = own_options(Some(dir.clone()), None);
         runtime.block_on(async {
+            let tasks = tokio_util::task::TaskTracker::new();
+            options.tunnels = offers.map(|offers| offers.start(&dir, &shutdown, &tasks));
             let asked = shutdown.clone();
             let with_parent = self.with_parent;
             let stop = tokio::spawn(async move {
@@ -410,6 +414,7 @@ fn own_options(dir: Option<PathBuf>, attended: Option<Attended>) -> run::Options
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
         attended,
+        tunnels: None,
     }
 }
 

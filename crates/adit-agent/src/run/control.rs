@@ -1,5 +1,6 @@
 //! The control connection: who we are, what to open, what to close.
 
+use super::Tunnel;
 use super::{Agent, host};
 use crate::attended::Happened;
 use crate::identity::IdentityError;
@@ -7,12 +8,13 @@ use crate::registry::{COMMANDS, Entry, Outcome};
 use crate::run::serve::{Task, refusal_of};
 use crate::session::exited_message;
 use crate::warrants::Warrants;
-use adit_domain::{Capability, Code, Secret, SessionId, Timestamp};
+use adit_domain::{Capability, Code, Secret, SessionId, StreamId, Timestamp};
 use adit_link::connection::{Event, LinkError};
 use adit_link::dial::AgentConnection;
 use adit_wire::agent::v1::{
     FromAgent, Heartbeat, Hello, Kept, NewKey, Open, OpenRefused, RenewAsked, RenewCertificate,
-    Renewed, SessionEnded, ToAgent, Welcome, from_agent::Message as Up, to_agent::Message as Down,
+    Renewed, SessionEnded, TicketStream, ToAgent, Welcome, from_agent::Message as Up,
+    to_agent::Message as Down,
 };
 use adit_wire::frame::Frame;
 use adit_wire::warrant::Checked;
@@ -129,6 +131,20 @@ impl Agent {
         Heartbeat { now_ms: self.shared.checker.clock_now().wire() }
     }
 
+    /// Passes a stream between machines on to whoever offers here; it says no by itself to what is not offered.
+    fn pass_on(&self, stream: TicketStream) {
+        let ids =
+            (SessionId::from_bytes(&stream.session_id), StreamId::from_bytes(&stream.stream_id));
+        let (Some(tunnels), (Some(session), Some(stream_id))) = (&self.shared.tunnels, ids) else {
+            return;
+        };
+        let TicketStream { capability, target, .. } = stream;
+        let tunnel = Tunnel { session, stream: stream_id, capability, target };
+        if tunnels.try_send(tunnel).is_err() {
+            tracing::warn!("more streams are opened at once than this machine takes");
+        }
+    }
+
     fn obey(
         &mut self,
         connection: &mut AgentConnection,
@@ -160,6 +176,7 @@ impl Agent {
                     self.registry.close(id, close.code.parse().unwrap_or(Code::SessionKilled));
                 }
             }
+            Down::TicketStream(stream) => self.pass_on(stream),
             Down::RenewAsked(RenewAsked {}) => self.ask_certificate(connection)?,
             Down::Renewed(Renewed { id, certificate }) => {
                 let taken = self.shared.identity.take_certificate(certificate);

@@ -7,9 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use adit_domain::reach::Lapse;
+use adit_domain::reach::{Lapse, Strategy, peer_label};
 use adit_domain::{CertificateName, Code, SessionId, StreamId, TenantId};
 use adit_store::MachineSession;
+use adit_wire::agent::v1 as pb;
+use adit_wire::agent::v1::to_agent::Message as ToAgent;
+use metrics::{counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 
@@ -102,6 +105,8 @@ impl Streams {
             return None;
         }
         live.streams += 1;
+        gauge!("adit_streams_live").increment(1.0);
+        counter!("adit_streams_total").increment(1);
         Some(Place { streams: self.clone(), session, over: live.over.subscribe() })
     }
 }
@@ -115,6 +120,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        gauge!("adit_streams_live").decrement(1.0);
         let mut inner = self.streams.lock();
         if let Some(live) = inner.live.get_mut(&self.session) {
             live.streams -= 1;
@@ -151,7 +157,12 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Code::SessionUnknown`], [`Code::ReachOver`], [`Code::TargetOffline`] when the source does not come, [`Code::TooMany`].
-    pub async fn open_stream(&self, guest: &Guest, id: &str) -> Result<Opening, Refusal> {
+    pub async fn open_stream(
+        &self,
+        guest: &Guest,
+        id: &str,
+        via: Strategy,
+    ) -> Result<Opening, Refusal> {
         let (session, heartbeat) = self.look_at_reach(guest, id).await?;
         if let Heartbeat::Ended(reason) = heartbeat {
             return Err(Refusal::Said(Code::ReachOver, reason.sentence().to_owned()));
@@ -169,11 +180,13 @@ impl Gateway {
             reply,
         };
         self.streams.lock().waiting.insert(stream, waiting);
-        let came = match self.ask_source(&session, stream) {
-            true => tokio::time::timeout(DIAL_WAIT, answer).await.ok().and_then(Result::ok),
-            false => None,
+        let asked = self.ask_source(&session, stream, via).await;
+        let came = match asked {
+            Ok(true) => tokio::time::timeout(DIAL_WAIT, answer).await.ok().and_then(Result::ok),
+            Ok(false) | Err(_) => None,
         };
         self.streams.lock().waiting.remove(&stream);
+        asked?;
         let source = came.ok_or_else(|| {
             let sentence = "The machine that offers this does not answer. Start `adit ticket offer` there, then try again.";
             Refusal::Said(Code::TargetOffline, sentence.to_owned())
@@ -181,9 +194,29 @@ impl Gateway {
         Ok(Opening { place, source })
     }
 
-    /// Tells the source of a session to dial a stream.
-    fn ask_source(&self, session: &MachineSession, stream: StreamId) -> bool {
-        self.channels.stream(session, stream)
+    /// Tells the source of a session to dial a stream: on its channel, or for a tunnel over its agent's standing link.
+    async fn ask_source(
+        &self,
+        session: &MachineSession,
+        stream: StreamId,
+        via: Strategy,
+    ) -> Result<bool, Refusal> {
+        let label = match (via, &session.source) {
+            (Strategy::Direct, _) => return Ok(false),
+            (Strategy::Relay, _) => return Ok(self.channels.stream(session, stream)),
+            (Strategy::Tunnel, CertificateName::Agent(label)) => label,
+            // Whoever speaks for a machine has no agent.
+            (Strategy::Tunnel, _) => return Ok(false),
+        };
+        let tenant = self.store.tenant(session.tenant);
+        let Some(machine) = tenant.find_machine_labelled(label).await? else { return Ok(false) };
+        let told = pb::TicketStream {
+            session_id: session.id.as_bytes().to_vec().into(),
+            stream_id: stream.as_bytes().to_vec().into(),
+            capability: session.capability.to_string(),
+            target: peer_label(&session.target),
+        };
+        Ok(self.hub.send(machine.id, ToAgent::TicketStream(told)).is_ok())
     }
 
     /// Answers a stream as its source.

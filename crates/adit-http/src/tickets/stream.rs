@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use adit_core::reach::streams::BoxPipe;
 use adit_domain::Code;
+use adit_domain::reach::Strategy;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -28,6 +29,8 @@ pub const PROTOCOL: &str = "adit-stream";
 pub struct StreamQuery {
     /// The id of the stream that a source answers; absent when a target opens one.
     stream: Option<String>,
+    /// `relay` or `tunnel`: how its source is told; absent: `relay`.
+    via: Option<String>,
 }
 
 /// Opens or answers a stream.
@@ -55,7 +58,11 @@ pub async fn stream(
             });
         }
         None => {
-            let opening = app.gateway.open_stream(&guest, &id).await?;
+            let via = match query.via.as_deref().unwrap_or("relay").parse() {
+                Ok(via @ (Strategy::Relay | Strategy::Tunnel)) => via,
+                _ => return Err(super::invalid("via is relay or tunnel")),
+            };
+            let opening = app.gateway.open_stream(&guest, &id, via).await?;
             let tasks = app.gateway.tasks.clone();
             let gateway = Arc::clone(&app.gateway);
             tasks.spawn(async move {

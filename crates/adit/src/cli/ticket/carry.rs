@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use adit_agent::keys::{Admission, Enrolment};
+use adit_agent::keys::Enrolment;
 use adit_sdk::offer::{OfferEvent, OfferOptions, Offering};
 use adit_sdk::reach::{Opened, ReachEvent, ReachOptions, Reaching};
 use adit_sdk::stream::BUFFER;
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::super::Ended;
 use super::super::failure::Failure;
 use crate::agent::Dir;
+use crate::agent::offers::{identity_of, read_direct};
 use crate::output::{Output, escape};
 
 /// Who this machine is, and which gateway it asks.
@@ -134,17 +135,9 @@ impl As {
         }
         let dir = self.dir.path().map_err(|error| Failure::Usage(error.to_string()))?;
         let enrolment = Enrolment::load(&dir).map_err(|error| no_identity(error.to_string()))?;
-        let (Admission::Certificate { chain, key }, Some(trust)) =
-            (&enrolment.admission, &enrolment.trust)
-        else {
-            let sentence = "this machine joined through a proxy and has no certificate; get one with `adit cert issue agent:LABEL --out DIR` and name it with --identity DIR";
-            return Err(no_identity(sentence.to_owned()));
-        };
-        let identity =
-            Identity::from_pem(chain.as_bytes(), key.expose().as_bytes(), trust.as_bytes());
-        let url = enrolment.url.replacen("wss://", "https://", 1);
-        let url = url.trim_end_matches("/ws/agent").to_owned();
-        Ok((identity.map_err(|error| failed(&error))?, Some(url)))
+        let (identity, url) =
+            identity_of(&enrolment).map_err(|error| no_identity(error.to_string()))?;
+        Ok((identity, Some(url)))
     }
 }
 
@@ -152,7 +145,8 @@ impl Offer {
     /// Offers until Ctrl-C.
     pub async fn run(self, output: Output) -> Ended {
         let client = self.own.client()?;
-        let direct = self.direct.as_deref().map(read_direct).transpose()?;
+        let direct = self.direct.as_deref().map(read_direct).transpose();
+        let direct = direct.map_err(|error| Failure::Usage(error.to_string()))?;
         let mut strategies = self.strategies;
         if strategies.is_empty() {
             strategies = match direct {
@@ -180,12 +174,6 @@ impl Offer {
             .map_err(|error| failed(&error))?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn read_direct(text: &str) -> Result<Direct, Failure> {
-    let bad = || Failure::Usage(format!("{text} is no HOST:PORT"));
-    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
-    Ok(Direct { host: host.to_owned(), port: port.parse().map_err(|_| bad())? })
 }
 
 impl Use {
