@@ -17,6 +17,7 @@ export class Adit {
     this.url = new URL(ready.url).origin;
     this.token = ready.token;
     this.machine = ready.machine;
+    this.machines = ready.machines;
   }
 
   /** Starts with lines of `adit.toml`. */

@@ -1,5 +1,5 @@
 /** What the gateway can announce as changed. */
-export type Topic = "machines" | "sessions" | "recordings" | "audit" | "access" | "requests" | "support";
+export type Topic = "machines" | "sessions" | "recordings" | "audit" | "access" | "requests" | "support" | "tickets";
 
 type Listener = () => void;
 

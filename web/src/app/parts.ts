@@ -3,6 +3,7 @@ import CirclePlay from "@lucide/svelte/icons/circle-play";
 import KeyRound from "@lucide/svelte/icons/key-round";
 import ScrollText from "@lucide/svelte/icons/scroll-text";
 import Server from "@lucide/svelte/icons/server";
+import Tickets from "@lucide/svelte/icons/tickets";
 import type { Component } from "svelte";
 import { account } from "./me.svelte";
 
@@ -14,12 +15,22 @@ export interface Part {
   needs: string[];
   /** What it needs is needed on everything and not on some machine: it belongs to no machine. */
   everywhere?: boolean;
+  /** What else it is found by. */
+  note?: string;
 }
 
 const PARTS: Part[] = [
   { path: "/machines", name: "Machines", icon: Server, needs: ["machine:view"] },
   { path: "/sessions", name: "Sessions", icon: Captions, needs: ["terminal:spawn", "terminal:view", "session:list"] },
   { path: "/recordings", name: "Recordings", icon: CirclePlay, needs: ["recording:view"] },
+  {
+    path: "/tickets",
+    name: "Tickets",
+    icon: Tickets,
+    needs: ["ticket:view"],
+    everywhere: true,
+    note: "scopes, instances, assignments between machines",
+  },
   { path: "/access", name: "Access", icon: KeyRound, needs: [] },
   { path: "/audit", name: "Audit", icon: ScrollText, needs: ["audit:read"], everywhere: true },
 ];
