@@ -3,6 +3,7 @@
 mod contract;
 mod ends;
 mod limits;
+mod names;
 pub mod peer;
 mod revocation;
 mod sshd;

@@ -19,7 +19,7 @@ use super::world::{GATEWAY, World, new_user, open, told};
 /// The folder in which the process below writes; without it the process ends at once.
 const FOLDER: &str = "ADIT_TEST_WRITER_FOLDER";
 
-/// How many write at once in the process below: `many` or `alone`.
+/// How many write at once in the process below: `many` or `alone`; or `reach`, where one makes tickets between machines and uses them.
 const MANNER: &str = "ADIT_TEST_WRITER_MANNER";
 
 /// Not a test: the process that other tests here start and kill. It adds principals and says which ones were acknowledged.
@@ -29,6 +29,9 @@ async fn the_process_that_writes() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let path = PathBuf::from(folder).join("adit.db");
     let store = open(StoreConfig::Sqlite { path }, GATEWAY).await.unwrap();
+    if std::env::var(MANNER).as_deref() == Ok("reach") {
+        return super::reach::cycle_for_ever(&store).await;
+    }
     let writers = if std::env::var(MANNER).as_deref() == Ok("many") { 8 } else { 1 };
     let tasks: Vec<_> = (0..writers)
         .map(|_| {

@@ -15,6 +15,7 @@ mod migration;
 mod oauth;
 mod plan;
 mod principal;
+mod reach;
 mod recording;
 mod request;
 mod server;

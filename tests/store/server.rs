@@ -61,7 +61,7 @@ async fn every_table_stands_behind_the_wall() {
 }
 
 /// Opens a second gateway on a world's database.
-async fn second_gateway(world: &World) -> Store {
+pub async fn second_gateway(world: &World) -> Store {
     open(world.database.config(), GatewayId(Uuid::from_u128(2))).await.unwrap()
 }
 

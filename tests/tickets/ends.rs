@@ -19,10 +19,15 @@ pub struct End {
 impl End {
     /// Starts `adit ticket …` as a machine.
     pub fn start(gateway: &TestGateway, holder: &Holder, arguments: &[&str]) -> Self {
+        Self::of(Self::command(gateway, holder, arguments))
+    }
+
+    /// Gives the command for that.
+    pub fn command(gateway: &TestGateway, holder: &Holder, arguments: &[&str]) -> Command {
         let mut command = Command::new(adit_testkit::binary());
         command.args(["ticket", arguments[0], "--json"]).args(&arguments[1..]);
         command.arg("--identity").arg(holder.dir.path()).arg("--machines").arg(&gateway.machines);
-        Self::of(command)
+        command
     }
 
     /// Starts any command that tells in lines of JSON.

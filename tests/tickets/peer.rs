@@ -4,6 +4,7 @@ use adit_testkit::TestGateway;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::names::Names;
 use crate::machines::holder::Holder;
 
 /// A machine, an operator or whoever speaks for one, with its certificate.
@@ -102,6 +103,13 @@ impl Reach {
     /// Does the same with settings.
     pub async fn start_with(settings: &str) -> Self {
         let gateway = TestGateway::start_with(settings);
+        let pair = Pair::of(&gateway).await;
+        Self { gateway, pair }
+    }
+
+    /// Does the same with a gateway that asks a name server of the test's.
+    pub async fn asking(names: &Names) -> Self {
+        let gateway = TestGateway::start_resolving(&names.resolv_conf());
         let pair = Pair::of(&gateway).await;
         Self { gateway, pair }
     }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::ends::End;
+use super::names::Names;
 use super::peer::{Reach, assign, hold};
 use super::sshd::Sshd;
 
@@ -199,4 +200,49 @@ async fn ssh_reaches_a_machine_by_a_ticket() {
     );
     let said = sshd.ssh(&["-o", &proxy, "somewhere", "echo by stdio"]).await;
     assert_eq!(said, "by stdio\n");
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_mind_leads_nowhere_private() {
+    // TIX-21, NET-03
+    let public = [93, 184, 216, 34].into();
+    let (private, loopback) = ([10, 0, 0, 1].into(), [127, 0, 0, 1].into());
+    let names = Names::serve(
+        [127, 0, 0, 53].into(),
+        &[("inside.example.org", &[private]), ("mind.example.org", &[public, loopback])],
+    );
+    let reach = Reach::asking(&names).await;
+    let offer = |host: &str| json!({"scope": "shell:connect", "transport": {"strategies": ["direct"], "direct": {"host": host, "port": 2222}}});
+    let (status, refused) =
+        reach.source.post("/api/tickets/instances", offer("inside.example.org")).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("request.invalid")), "as it is registered");
+
+    let to = echo().await.to_string();
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (direct, listen) = (format!("mind.example.org:{}", free.port()), free.to_string());
+    let arguments =
+        ["offer", "shell:connect", "--to", &to, "--direct", &direct, "--direct-listen", &listen];
+    let source = End::start(&reach.gateway, &reach.source.holder, &arguments);
+    source.told("listening").await;
+    let arguments = ["use", "shell:connect", "--listen", "127.0.0.1:0"];
+    let target = End::command(&reach.gateway, &reach.target.holder, &arguments);
+    let target = End::of(names.asked_by(&target));
+    let sent = pattern(10_000, 9);
+    assert!(around(target.address().await, &sent).await == sent);
+    assert!(names.asked("mind.example.org") >= 2, "by the gateway, then by the target");
+    let metrics = reach.gateway.admin.get("/metrics").await.text;
+    assert!(metrics.contains("adit_streams_total 1"), "the gateway carried it: {metrics}");
+}
+
+#[tokio::test]
+async fn streams_of_many_programs_are_not_mixed_up() {
+    // NET-15
+    let both = Both::start(&[]).await;
+    let address = both.target.address().await;
+    around(address, b"first").await;
+    let all = (1..=200).map(|seed| async move {
+        let sent = pattern(20_000 + seed as usize * 37, seed);
+        assert!(around(address, &sent).await == sent, "{seed}");
+    });
+    futures_util::future::join_all(all).await;
 }

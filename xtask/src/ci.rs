@@ -81,6 +81,12 @@ fn tests(workspace: &Workspace, adit: &Path) -> Result<Vec<Step>> {
         step("tests", [all]),
         step("documentation examples", [cargo(&["test", "--doc", "--workspace", "--locked"])]),
     ];
+    let sdk = |args: &[&str]| {
+        let mut command = workspace.command("npm", &["--silent", "--prefix", "sdk/typescript"]);
+        command.args(args).env("ADIT_BIN", adit);
+        command
+    };
+    steps.push(step("npm package", [sdk(&["run", "check"]), sdk(&["test"])]));
     let scripts = browser_tests(&workspace.root.join("tests/e2e"))?;
     if !scripts.is_empty() {
         let mut browser =

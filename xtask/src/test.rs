@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 use crate::{ci, console, packages};
 
 /// The folders with packages from npm.
-const NPM_FOLDERS: &[&str] = &["web", "tests/agent/xterm", "tests/company"];
+const NPM_FOLDERS: &[&str] = &["web", "sdk/typescript", "tests/agent/xterm", "tests/company"];
 
 /// Installs the missing parts, each kind in one call, and runs every check and test.
 pub fn run(workspace: &Workspace) -> Result<()> {

@@ -20,8 +20,8 @@ use crate::seal::{BoxPipe, Seal};
 use crate::stream::{self, Came};
 use crate::{TicketClient, TicketError, TicketInstanceManager, TicketInstanceManagerOptions};
 
-/// How long after a ticket for a target the next is asked for; its tickets last 30 s.
-const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long after a ticket for a target the next is asked for: two programs of a machine may want one each.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// How many streams may be carried at once.
 const STREAMS: usize = 1024;

@@ -24,7 +24,7 @@ const WAIT_FOR_SESSION: Duration = Duration::from_secs(30);
 const LEAST_LEFT: Duration = Duration::from_secs(5);
 
 /// How often a target says again that it waits: a source may have been asked too often.
-const ASK_AGAIN: Duration = Duration::from_secs(15);
+const ASK_AGAIN: Duration = Duration::from_secs(7);
 
 /// What is reached.
 #[derive(Clone, Debug)]

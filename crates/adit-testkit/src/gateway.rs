@@ -98,6 +98,19 @@ impl TestGateway {
         Self::run(up, folder, Canary::default())
     }
 
+    /// Starts with another `/etc/resolv.conf`, in a mount namespace of its own. Needs root.
+    pub fn start_resolving(resolv_conf: &Path) -> Self {
+        let folder = folder_with("");
+        let up = command(&folder);
+        let mut under = Command::new("unshare");
+        under.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
+        under.arg(resolv_conf).arg(up.get_program()).args(up.get_args());
+        under.env("SHELL", "/bin/sh").env_remove("ADIT_TOKEN");
+        under.stdin(Stdio::null()).stdout(Stdio::piped());
+        under.stderr(File::create(log_of(&folder)).unwrap());
+        Self::run(under, folder, Canary::default())
+    }
+
     fn start_in(folder: TempDir, canary: Canary) -> Self {
         let log = File::options().create(true).append(true).open(log_of(&folder)).unwrap();
         let mut up = command(&folder);

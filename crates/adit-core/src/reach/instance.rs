@@ -1,8 +1,9 @@
 //! Instances and assignments: what is offered, and to whom.
 
 use adit_domain::certificate::Carried;
+use adit_domain::reach::address::BadHost;
 use adit_domain::reach::scope::{BadScope, Direct, Strategy, Transport};
-use adit_domain::reach::{Lapse, peer_label};
+use adit_domain::reach::{DirectHost, Lapse, Networks, peer_label};
 use adit_domain::{CertificateName, Code, InstanceId};
 use adit_store::{Assignment, NewInstance, Offered, Removed};
 use serde_json::json;
@@ -55,6 +56,7 @@ impl Gateway {
                 if port < 1024 {
                     return Err(invalid(BadScope::Port));
                 }
+                check_resolved(&host, port, &self.settings.reach.networks).await?;
                 Some(Direct { host, port })
             }
         };
@@ -159,7 +161,9 @@ impl Gateway {
 
     /// Cuts what hung on an instance that was removed.
     pub(super) fn cut_removed(&self, removed: &Removed) {
-        self.streams.end(&removed.sessions, Lapse::AssignmentRemoved);
+        for session in &removed.sessions {
+            self.cut_reach(session, Lapse::AssignmentRemoved);
+        }
     }
 
     /// Assigns a target to an instance. Gives the assignment, and whether it is new.
@@ -291,6 +295,21 @@ impl Gateway {
     ) -> Result<Vec<Assignment>, Refusal> {
         self.permit_reach_view(guest).await?;
         Ok(self.store.tenant(guest.tenant()).list_assignments(target, instance).await?)
+    }
+}
+
+/// How long a name server may take to say where a name leads.
+const RESOLVE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Refuses a name that leads to an address which may not be dialled, as far as this gateway can resolve it. Whoever dials it looks again.
+async fn check_resolved(host: &DirectHost, port: u16, networks: &Networks) -> Result<(), Refusal> {
+    let DirectHost::Name(name) = host else { return Ok(()) };
+    let found = tokio::net::lookup_host((name.as_str(), port));
+    let Ok(Ok(found)) = tokio::time::timeout(RESOLVE_WITHIN, found).await else { return Ok(()) };
+    let mut found = found.map(|address| address.ip());
+    match found.find(|address| !networks.allow(*address)) {
+        None => Ok(()),
+        Some(_) => Err(invalid(BadHost::NotPublic)),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Scopes and who holds their capabilities.
 
 use adit_domain::certificate::{Carried, MAX_CARRIED};
-use adit_domain::reach::peer_label;
 use adit_domain::reach::scope::{NewScope, ScopeName};
-use adit_domain::{CertificateName, Code, SessionId};
-use adit_store::{Assignment, Conflict, Holding, Instance, Party, StoreError, StoredScope};
+use adit_domain::reach::{Lapse, peer_label};
+use adit_domain::{CertificateName, Code};
+use adit_store::{
+    Assignment, Conflict, Holding, Instance, MachineSession, Party, StoreError, StoredScope,
+};
 use serde_json::json;
 
 use super::Guest;
@@ -66,13 +68,15 @@ impl Gateway {
         let sentence = format!("The scope {name} was removed, and with it all that rested on it");
         let event =
             self.event("scope.remove", &caller.actor(), sentence).on(scope_party(name.as_str()));
-        let tell = move |gone: &Option<Vec<SessionId>>| match gone {
+        let tell = move |gone: &Option<Vec<MachineSession>>| match gone {
             None => vec![],
             Some(cut) => event.with("sessions", json!(cut.len())).only(),
         };
         let tenant = self.store.tenant(guest.tenant());
         let cut = tenant.remove_scope(&name, tell).await?.ok_or_else(unknown)?;
-        self.streams.end(&cut, adit_domain::reach::Lapse::CapabilityRemoved);
+        for session in &cut {
+            self.cut_reach(session, Lapse::CapabilityRemoved);
+        }
         self.bus.tell(tenant.id(), Change::Tickets);
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use adit_domain::certificate::Carried;
 use adit_domain::reach::scope::{Direct, Transport, read_strategies};
-use adit_domain::{CertificateName, InstanceId, SessionId, Timestamp};
+use adit_domain::{CertificateName, InstanceId, Timestamp};
 
+use super::ReachLimits;
 use super::scope::write_strategies;
-use super::{ReachLimits, session};
+use super::session::{self, MachineSession};
 use crate::sql::{Row, args};
 use crate::tx::Tx;
 use crate::{NewEvent, StoreError, TenantStore};
@@ -59,7 +60,7 @@ pub struct Removed {
     /// The instance.
     pub instance: Instance,
     /// The sessions that lived.
-    pub sessions: Vec<SessionId>,
+    pub sessions: Vec<MachineSession>,
 }
 
 /// That a target may be let in to an instance.
@@ -292,14 +293,13 @@ impl TenantStore {
 
 /// Removes an instance: its assignments and sessions go by reference, its tickets are void.
 pub(super) async fn remove(tx: &mut Tx, id: InstanceId) -> Result<Option<Removed>, StoreError> {
-    let live = "SELECT id FROM machine_sessions WHERE tenant_id = $1 AND instance_id = $2 AND status <> 'dead'";
     let tickets = "UPDATE machine_tickets SET state = 'revoked' WHERE tenant_id = $1 AND instance_id = $2 AND state = 'issued'";
     let sql = "DELETE FROM instances WHERE tenant_id = $1 AND id = $2";
     let Some(mut row) = tx.row(instance!(" AND i.id = $2"), args![id]).await? else {
         return Ok(None);
     };
     let instance = read_instance(&mut row)?;
-    let sessions = session::ids(tx.rows(live, args![id]).await?)?;
+    let sessions = session::live_on(tx, id).await?;
     tx.run(tickets, args![id]).await?;
     tx.run(sql, args![id]).await?;
     tx.change_access().await?;

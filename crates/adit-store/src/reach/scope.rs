@@ -2,9 +2,9 @@
 
 use adit_domain::certificate::Carried;
 use adit_domain::reach::scope::{Action, NewScope, ScopeName, ScopeTransport, read_strategies};
-use adit_domain::{CertificateName, SessionId, Timestamp};
+use adit_domain::{CertificateName, Timestamp};
 
-use super::session;
+use super::session::{self, MachineSession};
 use crate::sql::{Row, args};
 use crate::tx::Tx;
 use crate::{Conflict, NewEvent, StoreError, TenantStore};
@@ -157,19 +157,17 @@ impl TenantStore {
         &self,
         name: &ScopeName,
         tell: E,
-    ) -> Result<Option<Vec<SessionId>>, StoreError>
+    ) -> Result<Option<Vec<MachineSession>>, StoreError>
     where
-        E: FnOnce(&Option<Vec<SessionId>>) -> Vec<NewEvent> + Send + 'static,
+        E: FnOnce(&Option<Vec<MachineSession>>) -> Vec<NewEvent> + Send + 'static,
     {
         let name = name.as_str().to_owned();
         let tickets = "UPDATE machine_tickets SET state = 'revoked' WHERE tenant_id = $1 AND state = 'issued' AND capability IN \
              (SELECT name FROM scope_actions WHERE tenant_id = $1 AND scope = $2)";
-        let live = "SELECT id FROM machine_sessions WHERE tenant_id = $1 AND status <> 'dead' AND capability IN \
-             (SELECT name FROM scope_actions WHERE tenant_id = $1 AND scope = $2)";
         let sql = "DELETE FROM scopes WHERE tenant_id = $1 AND name = $2";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let cut = session::ids(tx.rows(live, args![name.clone()]).await?)?;
+                let cut = session::live_for(tx, &name).await?;
                 tx.run(tickets, args![name.clone()]).await?;
                 if tx.run(sql, args![name]).await? == 0 {
                     return Ok(None);

@@ -322,9 +322,23 @@ pub(super) async fn lapse(
     Ok(ended)
 }
 
-/// Reads rows of ids.
-pub(super) fn ids(rows: Vec<Row>) -> Result<Vec<SessionId>, StoreError> {
-    rows.into_iter().map(|mut row| row.uuid().map(SessionId)).collect()
+/// Lists the live sessions on an instance.
+pub(super) async fn live_on(
+    tx: &mut Tx,
+    instance: InstanceId,
+) -> Result<Vec<MachineSession>, StoreError> {
+    let sql = session!(" AND s.instance_id = $2 AND s.status <> 'dead'");
+    let rows = tx.rows(sql, args![instance]).await?;
+    rows.into_iter().map(|mut row| read(&mut row)).collect()
+}
+
+/// Lists the live sessions for the capabilities of a scope.
+pub(super) async fn live_for(tx: &mut Tx, scope: &str) -> Result<Vec<MachineSession>, StoreError> {
+    let sql = session!(
+        " AND s.status <> 'dead' AND s.capability IN (SELECT name FROM scope_actions WHERE tenant_id = $1 AND scope = $2)"
+    );
+    let rows = tx.rows(sql, args![scope]).await?;
+    rows.into_iter().map(|mut row| read(&mut row)).collect()
 }
 
 fn read_with_facts(row: &mut Row) -> Result<(MachineSession, Reach), StoreError> {
