@@ -57,6 +57,9 @@ impl Two {
     }
 }
 
+/// States and reasons, in their order.
+type Seen = Arc<Mutex<Vec<(SessionState, Option<String>)>>>;
+
 const PASSWORD: &str = "correct horse battery";
 
 fn certificate(gateway: &TestGateway, label: &str) -> TempDir {
@@ -150,7 +153,7 @@ async fn a_target_finds_a_ticket_keeps_its_session_and_hears_why_it_is_over() {
     let source = two.client(&two.source);
     let registered = source.register_instance(SCOPE, &relay()).await.unwrap();
     two.assign(&registered.instance_scope).await;
-    let seen: Arc<Mutex<Vec<(SessionState, Option<String>)>>> = Arc::default();
+    let seen: Seen = Arc::default();
     let list = Arc::clone(&seen);
     let mut options = TicketSessionManagerOptions::new(two.client(&two.target), SCOPE);
     let seconds = |n| Duration::from_secs(n);
@@ -250,7 +253,9 @@ async fn the_example_programs_let_one_machine_in_to_another_by_pem_and_by_p12() 
     let two = Two::start().await;
     let pem = |folder: &TempDir| {
         let path = folder.path().to_owned();
-        move |command: &mut Command| drop(command.env("ADIT_IDENTITY", path))
+        move |command: &mut Command| {
+            command.env("ADIT_IDENTITY", path);
+        }
     };
     let p12 = |folder: &TempDir| {
         let path = folder.path().to_owned();
