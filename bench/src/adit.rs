@@ -22,13 +22,35 @@ pub struct Adit {
     url: String,
     token: String,
     machine: String,
+    machines: String,
+}
+
+/// An operator of it, over one kept-alive connection.
+pub struct Operator {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Operator {
+    /// Deletes something.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        let request = self.http.delete(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
 }
 
 impl Adit {
     /// Starts it on free ports and waits until everything answers.
     pub fn start(program: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(program, data, SETTINGS)
+    }
+
+    /// Does the same with other settings.
+    pub fn start_with(program: &Path, data: &Path, settings: &str) -> Result<Self> {
         std::fs::create_dir(data)?;
-        std::fs::write(data.join("adit.toml"), SETTINGS)?;
+        std::fs::write(data.join("adit.toml"), settings)?;
         let mut up = Command::new(program)
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -43,7 +65,43 @@ impl Adit {
             said[name].as_str().map(str::to_owned).with_context(|| format!("no {name} in {line}"))
         };
         let (url, token, machine) = (field("url")?, field("token")?, field("machine")?);
-        Ok(Self { program: program.to_owned(), up, url, token, machine })
+        let machines = field("machines")?;
+        Ok(Self { program: program.to_owned(), up, url, token, machine, machines })
+    }
+
+    /// The binary.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The address of its machine listener.
+    pub fn machines(&self) -> &str {
+        &self.machines
+    }
+
+    /// An operator.
+    pub fn operator(&self) -> Result<Operator> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Operator { http, url: self.url.clone(), token: self.token.clone() })
+    }
+
+    /// Asks the API for something that changes it.
+    pub async fn api(&self, method: &str, path: &str, body: &Value) -> Result<()> {
+        let operator = self.operator()?;
+        let request = operator.http.request(method.parse()?, format!("{}{path}", self.url));
+        request.bearer_auth(&self.token).json(body).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Runs a command of the client's, which must succeed.
+    pub fn run(&self, args: &[&str]) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(args).env("ADIT_URL", &self.url).env("ADIT_TOKEN", &self.token);
+        let output = command.output()?;
+        if !output.status.success() {
+            anyhow::bail!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
 
     /// The processes that serve.

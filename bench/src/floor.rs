@@ -2,7 +2,7 @@
 //! protocol, no accounts and no record. A client, a relay and a server are what a CLI, a gateway and an agent are.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -26,6 +26,10 @@ pub enum Part {
     Relay { folder: PathBuf, to: SocketAddr },
     /// Shows one connection in this terminal.
     Client { folder: PathBuf, to: SocketAddr },
+    /// Carries each connection on to a port.
+    Out { folder: PathBuf, to: SocketAddr },
+    /// Carries each plain connection on to the relay.
+    In { folder: PathBuf, to: SocketAddr },
 }
 
 /// Plays one part of the relay.
@@ -37,6 +41,67 @@ pub fn run(part: Part) -> Result<()> {
             serve(&folder, move |connection| Ok(relay(connection, Tls::dial(to, config.clone())?)?))
         }
         Part::Client { folder, to } => show(&folder, to),
+        Part::Out { folder, to } => {
+            serve(&folder, move |connection| Ok(relay(connection, Plain::new(dial(to)?))?))
+        }
+        Part::In { folder, to } => {
+            let config = client_config(&folder)?;
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            println!("{}", listener.local_addr()?);
+            for socket in listener.incoming() {
+                let (socket, config) = (socket?, config.clone());
+                socket.set_nonblocking(true)?;
+                // The end of a connection ends its relay: that is how each of them ends.
+                std::thread::spawn(move || {
+                    Tls::dial(to, config).is_ok_and(|tls| relay(Plain::new(socket), tls).is_ok())
+                });
+            }
+            Ok(())
+        }
+    }
+}
+
+fn dial(to: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpStream::connect(to)?;
+    socket.set_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// A port that is reached over two TLS hops; its three processes end with this value.
+pub struct Carrier {
+    parts: Vec<Child>,
+    address: SocketAddr,
+}
+
+impl Carrier {
+    /// Starts all three before a port.
+    pub fn start(folder: &Path, to: SocketAddr) -> Result<Self> {
+        write_certificate(folder)?;
+        let folder = folder.display().to_string();
+        let mut parts = Vec::new();
+        let mut address = to;
+        for part in ["out", "relay", "in"] {
+            let (child, next) = start(&["floor", part, &folder, &address.to_string()])?;
+            parts.push(child);
+            address = next;
+        }
+        Ok(Self { parts, address })
+    }
+
+    /// Where programs find the port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        for child in &mut self.parts {
+            if child.kill().is_ok() {
+                drop(child.wait());
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod soak;
 mod table;
 mod target;
 mod terminal;
+mod tickets;
 mod tls;
 mod viewer;
 
@@ -99,6 +100,8 @@ pub enum Row {
     Sealing,
     /// Very many sessions at ten keys a second each; only if asked for.
     Many,
+    /// Tickets between machines, and their streams.
+    Tickets,
 }
 
 impl Options {
@@ -131,6 +134,9 @@ fn measure(options: &Options) -> Result<()> {
     if options.only == [Row::Sealing] {
         return sealing::measure();
     }
+    if options.only == [Row::Tickets] {
+        return tickets::measure(options);
+    }
     let bench = target::Bench::start(options)?;
     let mut table = table::Table::new(bench.targets.iter().map(|target| target.name));
     // First, while no server holds memory of sessions that were.
@@ -156,6 +162,10 @@ fn measure(options: &Options) -> Result<()> {
     println!("\n{table}");
     if options.wants(Row::Sealing) {
         sealing::measure()?;
+    }
+    drop(bench);
+    if options.wants(Row::Tickets) {
+        tickets::measure(options)?;
     }
     Ok(())
 }

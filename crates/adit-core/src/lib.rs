@@ -116,6 +116,7 @@ pub struct Gateway {
     /// The streams that it carries between machines.
     pub streams: Streams,
     pub(crate) ticket_ids: TicketIds,
+    pub(crate) resolving: tokio::sync::Semaphore,
     /// The live viewers of each user.
     pub(crate) viewers: Arc<Places<PrincipalId>>,
     /// The connections of each machine that are no session's.
@@ -178,6 +179,9 @@ const REQUESTS_BEHIND: usize = 64;
 /// How far back revoked keys and certificates are looked for: the clocks of gateways differ, and a commit takes its time.
 const REVOKED_OVERLAP: Duration = Duration::from_secs(120);
 
+/// How many names of instances are resolved at once.
+const NAMES_AT_ONCE: usize = 4;
+
 /// How often tickets that ran out are cleared away.
 const CLEAR_EVERY: Duration = Duration::from_secs(10);
 
@@ -234,6 +238,7 @@ impl Gateway {
             channels: Channels::default(),
             streams: Streams::default(),
             ticket_ids,
+            resolving: tokio::sync::Semaphore::new(NAMES_AT_ONCE),
             tasks,
             hub: Hub::default(),
             viewers: Arc::default(),
@@ -316,6 +321,9 @@ impl Gateway {
                         if seen.replace(version).is_some_and(|before| before != version) {
                             self.read_changed_keys().await;
                             self.sessions.recheck_all();
+                        }
+                        // Time alone may end one, and so may another gateway.
+                        if self.streams.count() > 0 {
                             self.recheck_reaches().await;
                         }
                         self.recheck_admissions(looked).await;

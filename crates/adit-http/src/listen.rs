@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use tracing::debug;
 
+pub use self::held::Patience;
 use self::held::{Held, Hold};
 
 mod held;
@@ -53,6 +54,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What TLS proved, if there is TLS.
     pub tls: Option<Tls>,
+    /// What asks for patience with it.
+    pub patience: Patience,
 }
 
 /// What a TLS handshake proved.
@@ -137,14 +140,17 @@ async fn connection(
     ending: &Tasks,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Some(acceptor) = acceptor else {
-        return http(stream, Peer { address, tls: None }, router, ending).await;
+        let patience = stream.patience();
+        return http(stream, Peer { address, tls: None, patience }, router, ending).await;
     };
+    let patience = stream.patience();
     let stream = tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await??;
     let (_, session) = stream.get_ref();
     let binding = Binding::of(session)?;
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).cloned();
     let certificate = certificate.map(CertificateDer::into_owned);
-    http(stream, Peer { address, tls: Some(Tls { binding, certificate }) }, router, ending).await
+    let tls = Some(Tls { binding, certificate });
+    http(stream, Peer { address, tls, patience }, router, ending).await
 }
 
 async fn http<S>(

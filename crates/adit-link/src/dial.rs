@@ -23,7 +23,7 @@ use crate::transport::{
 };
 
 pub use crate::backoff::Backoff;
-pub use crate::transport::{Trust, tune};
+pub use crate::transport::{Trust, be_patient, tune};
 
 /// The subprotocol of the machine plane.
 pub const SUBPROTOCOL: &str = "adit.agent.v1";

@@ -229,6 +229,25 @@ pub fn tune(tcp: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets a connection up for a peer that may stop reading for as long as it likes: it ends when the peer's host is gone, and not before.
+///
+/// # Errors
+/// The system's.
+pub fn be_patient(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    rustix::net::sockopt::set_tcp_user_timeout(tcp, 0)?;
+    rustix::net::sockopt::set_socket_keepalive(tcp, true)?;
+    rustix::net::sockopt::set_tcp_keepidle(tcp, SILENCE)?;
+    rustix::net::sockopt::set_tcp_keepintvl(tcp, KEEPALIVE_EVERY)?;
+    rustix::net::sockopt::set_tcp_keepcnt(tcp, KEEPALIVES).map_err(io::Error::from)
+}
+
+/// How often a peer that does not answer is asked again whether it lives.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is asked.
+const KEEPALIVES: u32 = 3;
+
 /// How long dialling may take, TLS and the WebSocket's handshake included.
 pub(crate) const DIAL_LIMIT: Duration = Duration::from_secs(10);
 

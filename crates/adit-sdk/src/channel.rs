@@ -80,9 +80,17 @@ pub enum Told {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Said<'a> {
-    Want { scope: &'a str },
-    Enough { scope: &'a str },
-    Offer { scope: &'a str },
+    Want {
+        scope: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<&'a str>,
+    },
+    Enough {
+        scope: &'a str,
+    },
+    Offer {
+        scope: &'a str,
+    },
 }
 
 /// An open channel.
@@ -147,12 +155,12 @@ impl Channel {
         }
     }
 
-    /// Says that this machine waits for a ticket.
+    /// Says that this machine waits for a ticket, of one source or of any.
     ///
     /// # Errors
     /// [`TicketError::Unreachable`].
-    pub async fn want(&mut self, scope: &str) -> Result<(), TicketError> {
-        self.say(&Said::Want { scope }).await
+    pub async fn want(&mut self, scope: &str, source: Option<&str>) -> Result<(), TicketError> {
+        self.say(&Said::Want { scope, source }).await
     }
 
     /// Says that it waits no more.

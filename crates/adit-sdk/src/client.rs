@@ -1,5 +1,6 @@
 //! One method a route, over mutual TLS and HTTP/1.1.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -22,10 +23,15 @@ pub struct TicketClientOptions {
     pub identity: Identity,
 }
 
-/// Asks the gateway about tickets. Cheap to clone.
+/// Asks the gateway about tickets. Cheap to clone; all clones show the same certificate, also once it was renewed.
 #[derive(Clone, Debug)]
 pub struct TicketClient {
     url: String,
+    shown: Arc<RwLock<Shown>>,
+}
+
+#[derive(Debug)]
+struct Shown {
     http: reqwest::Client,
     identity: Identity,
 }
@@ -139,6 +145,9 @@ pub struct Heartbeat {
     /// Why not.
     #[serde(default)]
     pub reason: Option<String>,
+    /// SHA-256 of the certificates that the other end may show, in hexadecimal, where it was asked for.
+    #[serde(default, rename = "peerCertificates")]
+    pub peer_certificates: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -162,19 +171,30 @@ impl TicketClient {
     /// # Errors
     /// [`TicketError::Identity`] when the certificate and the key do not fit.
     pub fn new(options: TicketClientOptions) -> Result<Self, TicketError> {
-        let http = options.identity.http()?;
+        let shown = Shown { http: options.identity.http()?, identity: options.identity };
         let url = options.panel_url.trim_end_matches('/').to_owned();
-        Ok(Self { url, http, identity: options.identity })
+        Ok(Self { url, shown: Arc::new(RwLock::new(shown)) })
     }
 
     /// Gives who asks.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn identity(&self) -> Identity {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).identity.clone()
+    }
+
+    /// Shows a renewed certificate from now on, on every new connection.
+    ///
+    /// # Errors
+    /// [`TicketError::Identity`] when the certificate and the key do not fit; the one before is shown then.
+    pub fn renew(&self, identity: Identity) -> Result<(), TicketError> {
+        let fresh = Shown { http: identity.http()?, identity };
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
     }
 
     /// Begins a request to a path of the machine listener.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url))
+        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+        shown.http.request(method, format!("{}{path}", self.url))
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -285,6 +305,15 @@ impl TicketClient {
     /// [`TicketError`]; 404 for a session of others.
     pub async fn send_session_heartbeat(&self, session: &str) -> Result<Heartbeat, TicketError> {
         let path = format!("/api/tickets/sessions/{session}/heartbeat");
+        self.ask((Method::POST, path), Some(json!({})), "heartbeat").await
+    }
+
+    /// Does the same, and asks which certificates the other end may show: for ends that meet without the gateway.
+    ///
+    /// # Errors
+    /// [`TicketError`]; 404 for a session of others.
+    pub async fn ask_about_peer(&self, session: &str) -> Result<Heartbeat, TicketError> {
+        let path = format!("/api/tickets/sessions/{session}/heartbeat?peer=true");
         self.ask((Method::POST, path), Some(json!({})), "heartbeat").await
     }
 

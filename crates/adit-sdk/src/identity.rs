@@ -118,6 +118,11 @@ impl Identity {
         peer_label(&self.name)
     }
 
+    /// Tells whether it is the same certificate.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.chain.first() == other.chain.first()
+    }
+
     /// Makes an HTTP client that shows the certificate and trusts the authority alone.
     pub(crate) fn http(&self) -> Result<reqwest::Client, TicketError> {
         let identity = reqwest::Identity::from_pem(self.renewed_pem.as_bytes());
@@ -126,6 +131,8 @@ impl Identity {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
+            // A stream's reader may pause for as long as it likes.
+            .tcp_user_timeout(None)
             .identity(identity.map_err(|error| bad(error.to_string()))?)
             .tls_certs_only(authorities.collect::<Result<Vec<_>, _>>()?)
             .connect_timeout(std::time::Duration::from_secs(10))

@@ -129,6 +129,12 @@ impl TicketInstanceManager {
     }
 }
 
+impl Drop for TicketInstanceManager {
+    fn drop(&mut self) {
+        self.ending.cancel();
+    }
+}
+
 impl Shared {
     fn current(&self) -> Option<Registered> {
         self.registered.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,6 +1,7 @@
 //! A target that reaches another machine: it waits for a ticket, keeps its session, and opens streams in it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use adit_link::dial::Backoff;
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::channel::{Channel, Told};
 use crate::client::Ticket;
+use crate::offer::Renewed;
 use crate::seal::Seal;
 use crate::session::{SessionInfo, freshest};
 use crate::stream::{self, Reached};
@@ -35,6 +37,8 @@ pub struct ReachOptions {
     pub scope: String,
     /// The one source that counts; none for any.
     pub from: Option<String>,
+    /// Gives the identity as it is kept now, so that a renewed certificate is shown without a break; none to keep the first.
+    pub renewed: Option<Renewed>,
 }
 
 /// What happened.
@@ -66,8 +70,8 @@ struct Live {
 /// A target.
 pub struct Reaching {
     options: ReachOptions,
-    seal: Seal,
     tell: Tell,
+    waits: AtomicBool,
     live: watch::Sender<Option<Live>>,
     doubt: Notify,
 }
@@ -96,9 +100,10 @@ impl Reaching {
         options: ReachOptions,
         tell: impl Fn(ReachEvent) + Send + Sync + 'static,
     ) -> Result<Arc<Self>, TicketError> {
-        let seal = Seal::new(options.ticket_client.identity())?;
+        Seal::new(&options.ticket_client.identity())?;
         let live = watch::channel(None).0;
-        Ok(Arc::new(Self { options, seal, tell: Box::new(tell), live, doubt: Notify::new() }))
+        let waits = AtomicBool::new(false);
+        Ok(Arc::new(Self { options, tell: Box::new(tell), waits, live, doubt: Notify::new() }))
     }
 
     /// Opens a stream, and waits for a session where there is none.
@@ -113,9 +118,10 @@ impl Reaching {
         let (session, ticket) = (&live.info.session, &live.info.ticket);
         let ways = (session.source.as_str(), &ticket.transport);
         let client = &self.options.ticket_client;
+        let seal = Seal::new(&client.identity())?;
         let reached = tokio::select! {
             () = live.over.cancelled() => return Err(stream::stream("the session is over")),
-            reached = stream::reach(client, &self.seal, &session.session_id, ways) => reached,
+            reached = stream::reach(client, &seal, &session.session_id, ways) => reached,
         };
         match reached {
             Ok(reached) => Ok(Opened { reached, over: live.over }),
@@ -148,8 +154,11 @@ impl Reaching {
     async fn keep(&self) -> Result<(), TicketError> {
         let mut backoff = Backoff::new();
         let mut lost = false;
+        let client = &self.options.ticket_client;
         loop {
-            let error = match self.options.ticket_client.open_channel().await {
+            let renewed =
+                self.options.renewed.as_ref().is_some_and(|renewed| renewed.refresh(client));
+            let error = match client.open_channel().await {
                 Ok(mut channel) => {
                     backoff.connected(Instant::now());
                     if std::mem::take(&mut lost) {
@@ -157,11 +166,11 @@ impl Reaching {
                     }
                     self.listen(&mut channel).await
                 }
+                Err(error) if matches!(error.status_code(), Some(401 | 403)) && !renewed => {
+                    return Err(error);
+                }
                 Err(error) => error,
             };
-            if matches!(error.status_code(), Some(401 | 403)) {
-                return Err(error);
-            }
             if !std::mem::replace(&mut lost, true) {
                 (self.tell)(ReachEvent::Lost(error.to_string()));
             }
@@ -214,8 +223,10 @@ impl Reaching {
     /// Says that a ticket is waited for, where there is no session.
     async fn ask(&self, channel: &mut Channel) -> Result<(), TicketError> {
         if self.current().is_none() {
-            (self.tell)(ReachEvent::Waiting);
-            channel.want(&self.options.scope).await?;
+            if !self.waits.swap(true, Ordering::Relaxed) {
+                (self.tell)(ReachEvent::Waiting);
+            }
+            channel.want(&self.options.scope, self.options.from.as_deref()).await?;
         }
         Ok(())
     }
@@ -228,6 +239,7 @@ impl Reaching {
                         Ok(live) => {
                             (self.tell)(ReachEvent::LetIn(live.info.session.source.clone()));
                             self.live.send_replace(Some(live));
+                            self.waits.store(false, Ordering::Relaxed);
                             channel.enough(&self.options.scope).await?;
                         }
                         Err(error @ TicketError::Unreachable(_)) => return Err(error),

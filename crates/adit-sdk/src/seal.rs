@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest;
 use adit_domain::CertificateName;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -116,6 +117,13 @@ impl Seal {
             Err(TicketError::Stream(format!("{name} answered, where {source} was expected")))
         }
     }
+}
+
+/// Gives SHA-256 of the certificate that the other end showed, in hexadecimal.
+pub fn fingerprint(sealed: &Sealed) -> Option<String> {
+    let leaf = sealed.get_ref().1.peer_certificates().and_then(<[_]>::first)?;
+    let digest = digest::digest(&digest::SHA256, leaf);
+    Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 async fn within<T>(handshake: impl Future<Output = std::io::Result<T>>) -> Result<T, TicketError> {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -139,9 +140,9 @@ impl TicketSessionManager {
         self.shared.change(SessionState::Stopped, None);
     }
 
-    /// Tells whether there is a session that may go on.
+    /// Tells whether there is a session that the gateway lets go on.
     pub fn is_authorized(&self) -> bool {
-        matches!(self.state(), SessionState::Authorized | SessionState::Grace)
+        self.state() == SessionState::Authorized
     }
 
     /// Tells where it stands.
@@ -215,20 +216,29 @@ impl Shared {
     /// Sends heartbeats until the session is over; gives why.
     async fn live(&self, id: &str) -> Option<String> {
         let mut failures = 0;
+        let mut grace: Option<Instant> = None;
         loop {
             tokio::time::sleep(self.options.session_heartbeat_interval).await;
             match self.options.ticket_client.send_session_heartbeat(id).await {
                 Ok(heartbeat) if heartbeat.authorized => {
                     failures = 0;
+                    grace = None;
                     self.change(SessionState::Authorized, None);
                 }
                 Ok(heartbeat) => return heartbeat.reason,
-                Err(error) if error.is_not_found() => return None,
+                Err(error) if error.is_not_found() => return Some("not_found".to_owned()),
+                Err(error) if matches!(error.status_code(), Some(401 | 403)) => {
+                    return Some("unauthorized".to_owned());
+                }
                 Err(error) => {
                     failures += 1;
                     warn!(%error, failures, "a session's heartbeat did not arrive");
                     if failures >= self.options.max_consecutive_heartbeat_failures {
                         self.change(SessionState::Grace, Some("the gateway does not answer"));
+                        let since = *grace.get_or_insert_with(Instant::now);
+                        if since.elapsed() > adit_domain::reach::GRACE {
+                            return Some("grace_expired".to_owned());
+                        }
                     }
                 }
             }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{Direct, Transport, refusal};
-use crate::seal::{BoxPipe, Seal, Sealed};
+use crate::seal::{self, BoxPipe, Seal, Sealed};
 use crate::{TicketClient, TicketError};
 
 /// The length of a session's id, in characters.
@@ -94,14 +94,13 @@ pub async fn reach(
     let name = read_peer(source).map_err(|_| stream("the source has a name that is none"))?;
     let mut last = stream("the instance has no way that this machine knows");
     for via in &transport.strategies {
-        let carried = match via.as_str() {
-            "relay" | "tunnel" => client.open_stream(session, via).await,
-            "direct" => dial(transport).await,
+        let opened = match via.as_str() {
+            "relay" | "tunnel" => match client.open_stream(session, via).await {
+                Ok(pipe) => begin(seal, pipe, session, (&name, None)).await,
+                Err(error) => Err(error),
+            },
+            "direct" => directly(client, seal, session, (&name, transport)).await,
             _ => continue,
-        };
-        let opened = match carried {
-            Ok(pipe) => begin(seal, pipe, session, &name).await,
-            Err(error) => Err(error),
         };
         match opened {
             Ok(stream) => return Ok(Reached { stream, via: via.clone() }),
@@ -117,9 +116,25 @@ pub async fn reach(
     Err(last)
 }
 
-/// Has a connection send what it is given at once, and notice a peer that is gone.
+/// Dials a source without the gateway, which is asked whether the session lives and which certificates the source may show.
+async fn directly(
+    client: &TicketClient,
+    seal: &Seal,
+    session: &str,
+    (name, transport): (&CertificateName, &Transport),
+) -> Result<Sealed, TicketError> {
+    let heartbeat = client.ask_about_peer(session).await?;
+    if !heartbeat.authorized {
+        return Err(stream("the session is over"));
+    }
+    let pipe = tokio::time::timeout(DIAL_WITHIN, dial(transport)).await;
+    let pipe = pipe.map_err(|_| stream("the source's address does not answer"))??;
+    begin(seal, pipe, session, (name, Some(&heartbeat.peer_certificates))).await
+}
+
+/// Has a connection send what it is given at once, and wait for a peer that does not read.
 pub fn tuned(tcp: TcpStream) -> TcpStream {
-    if let Err(error) = adit_link::dial::tune(&tcp) {
+    if let Err(error) = adit_link::dial::be_patient(&tcp) {
         tracing::debug!(%error, "a connection keeps the system's settings");
     }
     tcp
@@ -133,12 +148,9 @@ async fn dial(transport: &Transport) -> Result<BoxPipe, TicketError> {
     let direct = transport.direct.as_ref().ok_or_else(|| stream("the instance has no address"))?;
     let mut last = stream("the instance's name has no address that may be dialled");
     for address in resolve(direct, &networks).await? {
-        match tokio::time::timeout(DIAL_WITHIN, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                return Ok(Box::new(tuned(tcp)));
-            }
-            Ok(Err(error)) => last = stream(format!("{address}: {error}")),
-            Err(_) => last = stream(format!("{address} does not answer")),
+        match TcpStream::connect(address).await {
+            Ok(tcp) => return Ok(Box::new(tuned(tcp))),
+            Err(error) => last = stream(format!("{address}: {error}")),
         }
     }
     Err(last)
@@ -158,9 +170,13 @@ async fn begin(
     seal: &Seal,
     pipe: BoxPipe,
     session: &str,
-    source: &CertificateName,
+    (source, known): (&CertificateName, Option<&[String]>),
 ) -> Result<Sealed, TicketError> {
     let mut sealed = seal.as_target(pipe, source).await?;
+    let shown = seal::fingerprint(&sealed);
+    if known.is_some_and(|known| shown.is_none_or(|shown| !known.contains(&shown))) {
+        return Err(stream("a machine answered whose certificate does not count for this session"));
+    }
     let broken = |error: std::io::Error| stream(format!("the stream broke: {error}"));
     sealed.write_all(session.as_bytes()).await.map_err(broken)?;
     sealed.flush().await.map_err(broken)?;
@@ -203,7 +219,7 @@ pub(crate) async fn refuse(mut came: Came) {
 pub(crate) async fn carry(came: Came, to: &str) -> Result<(), TicketError> {
     let mut sealed = came.stream;
     let connected = tokio::time::timeout(DIAL_WITHIN, TcpStream::connect(to)).await;
-    let mut tcp = match connected {
+    let tcp = match connected {
         Ok(Ok(tcp)) => tuned(tcp),
         Ok(Err(_)) | Err(_) => {
             let _ = sealed.write_u8(SILENT).await;
@@ -214,10 +230,36 @@ pub(crate) async fn carry(came: Came, to: &str) -> Result<(), TicketError> {
     let broken = |error: std::io::Error| stream(format!("a stream broke: {error}"));
     sealed.write_u8(ACCEPTED).await.map_err(broken)?;
     sealed.flush().await.map_err(broken)?;
-    tokio::io::copy_bidirectional_with_sizes(&mut sealed, &mut tcp, BUFFER, BUFFER)
-        .await
-        .map(drop)
-        .map_err(broken)
+    let mut cut = Cut::new(tcp);
+    let copied =
+        tokio::io::copy_bidirectional_with_sizes(&mut sealed, &mut cut.0, BUFFER, BUFFER).await;
+    copied.map(|_| cut.is_whole()).map_err(broken)
+}
+
+/// A program's connection that ends by a reset unless its stream ended by itself: half of a transfer must not look like the whole.
+#[derive(Debug)]
+pub struct Cut(pub TcpStream, bool);
+
+impl Cut {
+    /// Takes a connection whose stream begins.
+    pub fn new(tcp: TcpStream) -> Self {
+        Self(tcp, false)
+    }
+
+    /// Notes that the stream ended by itself.
+    pub fn is_whole(mut self) {
+        self.1 = true;
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if !self.1
+            && let Err(error) = self.0.set_zero_linger()
+        {
+            tracing::debug!(%error, "a connection ends as if its stream had");
+        }
+    }
 }
 
 pub(crate) fn stream(why: impl Into<String>) -> TicketError {

@@ -239,6 +239,20 @@ impl TenantStore {
         Ok(self.row(sql, args![name.to_string(), after]).await?.is_some())
     }
 
+    /// Lists the fingerprints of a name's certificates that count.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_fingerprints(
+        &self,
+        name: &CertificateName,
+        now: Timestamp,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        let sql = "SELECT c.fingerprint FROM certificates c WHERE c.tenant_id = $1 AND c.name = $2 AND c.revoked_at IS NULL AND c.not_after > $3";
+        let rows = self.rows(sql, args![name.to_string(), now]).await?;
+        rows.into_iter().map(|mut row| row.hash()).collect()
+    }
+
     /// Notes that a certificate was shown.
     ///
     /// # Errors

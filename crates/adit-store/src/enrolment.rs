@@ -319,7 +319,7 @@ async fn choose_label(
 ) -> Result<MachineLabel, StoreError> {
     let label = free_label(tx, spent, wished, at).await?;
     if !spent.replaces {
-        crate::reach::forget(tx, label.as_str()).await?;
+        crate::reach::forget(tx, label.as_str(), at).await?;
     }
     Ok(label)
 }

@@ -103,10 +103,16 @@ impl Store {
         E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
     {
         let sql = "UPDATE tenants SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL";
+        let certificates =
+            "UPDATE certificates SET revoked_at = $2 WHERE tenant_id = $1 AND revoked_at IS NULL";
         self.write(tell, move |tx| {
             Box::pin(async move {
                 tx.enter(Scope::Tenant(id)).await?;
                 let done = tx.run(sql, args![at]).await? > 0;
+                if done {
+                    // Whatever its machines, and who speaks for them, would show.
+                    tx.run(certificates, args![at]).await?;
+                }
                 tx.change_access().await?;
                 tx.enter(Scope::Tenant(TenantId::SEED)).await?;
                 Ok(done)

@@ -112,7 +112,12 @@ impl Command {
     /// Runs the command on a runtime of its own, with one thread: a key's way crosses no other.
     pub fn run_alone(self, context: Context) -> ExitCode {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(self.run(context)),
+            Ok(runtime) => {
+                let ended = runtime.block_on(self.run(context));
+                // Nobody waits for a read of standard input that no one needs any more.
+                runtime.shutdown_background();
+                ended
+            }
             Err(cause) => Failure::file("starting the runtime")(cause).report(),
         }
     }

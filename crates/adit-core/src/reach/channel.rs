@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use adit_domain::certificate::Carried;
 use adit_domain::reach::{Lapse, peer_label};
@@ -58,8 +59,35 @@ pub enum Push {
     },
 }
 
+impl Push {
+    /// Says that a target waits for a ticket of an instance.
+    pub fn wanted(instance: &Instance, target: &CertificateName) -> Self {
+        Self::Wanted {
+            instance: instance.id,
+            capability: instance.capability.clone(),
+            target: peer_label(target),
+        }
+    }
+
+    /// Says that a session is there.
+    pub fn of_session(session: &MachineSession) -> Self {
+        Self::Session {
+            session: session.id,
+            instance: session.instance,
+            capability: session.capability.clone(),
+            target: peer_label(&session.target),
+        }
+    }
+}
+
 /// How many words may wait for a machine that is slow to read; one more and its channel is closed.
 const WAITING: usize = 64;
+
+/// How soon after it was said the same wish is no news.
+const SAID_AGAIN: Duration = Duration::from_secs(3);
+
+/// How many capabilities one channel may wait for, and offer.
+const PER_CHANNEL: usize = 50;
 
 /// How many channels one machine may have at once.
 const PER_PEER: usize = 16;
@@ -69,8 +97,23 @@ type Key = (TenantId, String);
 struct Open {
     id: u64,
     sender: mpsc::Sender<Push>,
-    wants: HashSet<Carried>,
+    wants: HashMap<Carried, Want>,
     offers: HashSet<Carried>,
+}
+
+/// For what a machine waits.
+#[derive(Clone, Debug)]
+struct Want {
+    /// The one source that it means; none for any.
+    from: Option<CertificateName>,
+    /// When it said so.
+    at: Instant,
+}
+
+impl Want {
+    fn means(&self, source: &CertificateName) -> bool {
+        self.from.as_ref().is_none_or(|from| from == source)
+    }
 }
 
 /// The channels that are open.
@@ -115,7 +158,7 @@ impl Channels {
         if list.len() >= PER_PEER {
             return None;
         }
-        list.push(Open { id, sender, wants: HashSet::new(), offers: HashSet::new() });
+        list.push(Open { id, sender, wants: HashMap::new(), offers: HashSet::new() });
         Some(Channel { channels: self.clone(), key, id, receiver })
     }
 
@@ -143,28 +186,21 @@ impl Channels {
 
     /// Tells the source of an instance that a target waits, if it does.
     pub fn wanted(&self, tenant: TenantId, target: &CertificateName, instance: &Instance) {
-        let key = (tenant, target.to_string());
-        let waits = self
-            .lock()
-            .get(&key)
-            .is_some_and(|list| list.iter().any(|open| open.wants.contains(&instance.capability)));
-        if waits {
-            let push = Push::Wanted {
-                instance: instance.id,
-                capability: instance.capability.clone(),
-                target: peer_label(target),
-            };
+        if self.waits(tenant, target, instance) {
+            let push = Push::wanted(instance, target);
             self.tell_those(tenant, &instance.owner, &push, |open| {
                 open.offers.contains(&instance.capability)
             });
         }
     }
 
-    /// Tells whether a source has a channel that serves a capability.
-    pub fn serves(&self, tenant: TenantId, source: &CertificateName, capability: &Carried) -> bool {
-        self.lock()
-            .get(&(tenant, source.to_string()))
-            .is_some_and(|list| list.iter().any(|open| open.offers.contains(capability)))
+    /// Tells whether a target waits for a ticket of an instance.
+    pub fn waits(&self, tenant: TenantId, target: &CertificateName, instance: &Instance) -> bool {
+        let key = (tenant, target.to_string());
+        let means = |open: &Open| {
+            open.wants.get(&instance.capability).is_some_and(|want| want.means(&instance.owner))
+        };
+        self.lock().get(&key).is_some_and(|list| list.iter().any(means))
     }
 
     /// Tells one channel of a source that serves a capability to dial a stream. Tells whether there is one.
@@ -184,13 +220,7 @@ impl Channels {
 
     /// Tells the source of a session that it is there.
     pub fn session(&self, session: &MachineSession) {
-        let push = Push::Session {
-            session: session.id,
-            instance: session.instance,
-            capability: session.capability.clone(),
-            target: peer_label(&session.target),
-        };
-        self.tell(session.tenant, &session.source, &push);
+        self.tell(session.tenant, &session.source, &Push::of_session(session));
     }
 
     /// Tells both ends of a session that it is over.
@@ -198,16 +228,6 @@ impl Channels {
         let push = Push::Ended { session: session.id, reason };
         self.tell(session.tenant, &session.source, &push);
         self.tell(session.tenant, &session.target, &push);
-    }
-
-    /// Gives the machines of a tenant that wait for a ticket of a capability.
-    pub fn waiting(&self, tenant: TenantId, capability: &Carried) -> Vec<CertificateName> {
-        let map = self.lock();
-        let of = |(key, list): (&Key, &Vec<Open>)| {
-            let waits = key.0 == tenant && list.iter().any(|open| open.wants.contains(capability));
-            waits.then(|| key.1.parse().ok()).flatten()
-        };
-        map.iter().filter_map(of).collect()
     }
 }
 
@@ -217,26 +237,41 @@ impl Channel {
         self.receiver.recv().await
     }
 
-    /// Notes that the machine waits for a ticket.
-    pub fn want(&self, capability: Carried) {
-        self.change(|open| open.wants.insert(capability));
+    /// Notes that the machine waits for a ticket, of one source or of any. Tells whether that is news: it is not, within a few seconds.
+    pub fn want(&self, capability: Carried, from: Option<CertificateName>) -> bool {
+        self.change(|open| {
+            let now = Instant::now();
+            let known = open.wants.get(&capability);
+            let fresh = known.is_some_and(|want| now.duration_since(want.at) < SAID_AGAIN);
+            if fresh || known.is_none() && open.wants.len() >= PER_CHANNEL {
+                return false;
+            }
+            open.wants.insert(capability, Want { from, at: now });
+            true
+        })
     }
 
     /// Notes that the machine waits no more.
     pub fn want_no_more(&self, capability: &Carried) {
-        self.change(|open| open.wants.remove(capability));
+        self.change(|open| open.wants.remove(capability).is_some());
     }
 
-    /// Notes that the machine dials streams of a capability when it is told to.
-    pub fn offer(&self, capability: Carried) {
-        self.change(|open| open.offers.insert(capability));
+    /// Notes that the machine dials streams of a capability when it is told to. Tells whether it may.
+    pub fn offer(&self, capability: Carried) -> bool {
+        self.change(|open| {
+            let room = open.offers.len() < PER_CHANNEL || open.offers.contains(&capability);
+            if room {
+                open.offers.insert(capability);
+            }
+            room
+        })
     }
 
-    fn change(&self, change: impl FnOnce(&mut Open) -> bool) {
+    fn change(&self, change: impl FnOnce(&mut Open) -> bool) -> bool {
         let mut map = self.channels.lock();
         let own =
             map.get_mut(&self.key).and_then(|list| list.iter_mut().find(|open| open.id == self.id));
-        own.map(change);
+        own.is_some_and(change)
     }
 }
 

@@ -8,6 +8,8 @@ use adit_domain::{CertificateName, Code, InstanceId};
 use adit_store::{Assignment, NewInstance, Offered, Removed};
 use serde_json::json;
 
+use super::channel::Push;
+use super::session::to_the_end;
 use super::{Guest, Peer, instance_party, instance_scope};
 use crate::Gateway;
 use crate::access::Refusal;
@@ -56,7 +58,6 @@ impl Gateway {
                 if port < 1024 {
                     return Err(invalid(BadScope::Port));
                 }
-                check_resolved(&host, port, &self.settings.reach.networks).await?;
                 Some(Direct { host, port })
             }
         };
@@ -68,6 +69,12 @@ impl Gateway {
             Transport { strategies: offer.strategies, preferred: offer.preferred, direct };
         let transport = transport.check(&action.transport).map_err(invalid)?;
         self.check_holds(peer, &capability).await?;
+        if let Some(direct) = &transport.direct {
+            // A few at a time: a name server that is slow on purpose holds up nobody but those who name it.
+            let _turn =
+                self.resolving.acquire().await.map_err(|_| Refusal::Code(Code::Internal))?;
+            check_resolved(&direct.host, direct.port, &self.settings.reach.networks).await?;
+        }
         let now = self.clock.now();
         let id = InstanceId::new(&*self.ids);
         let sentence = format!("{} offers {capability}", peer_label(&peer.name));
@@ -153,10 +160,15 @@ impl Gateway {
         {
             return Err(unknown());
         }
-        let removed = tenant.remove_instance(id, removal(self, guest)).await?;
-        self.cut_removed(&removed.ok_or_else(unknown)?);
-        self.bus.tell(tenant.id(), Change::Tickets);
-        Ok(id)
+        let tell = removal(self, guest);
+        let gateway = self.me.upgrade().ok_or(Refusal::Code(Code::GatewayRestarting))?;
+        to_the_end(async move {
+            let removed = tenant.remove_instance(id, tell).await?;
+            gateway.cut_removed(&removed.ok_or(Refusal::Code(Code::InstanceUnknown))?);
+            gateway.bus.tell(tenant.id(), Change::Tickets);
+            Ok(id)
+        })
+        .await
     }
 
     /// Cuts what hung on an instance that was removed.
@@ -239,15 +251,18 @@ impl Gateway {
         Ok(())
     }
 
-    /// Tells the sources that may let a machine in that it waits for a ticket.
+    /// Tells the sources that may let a machine in that it waits for a ticket; not those whose ticket it has.
     ///
     /// # Errors
     /// [`Refusal`] when the database does not answer.
     pub async fn tell_sources(&self, guest: &Guest, capability: &Carried) -> Result<(), Refusal> {
         let peer = guest.peer()?;
         let tenant = self.store.tenant(peer.tenant);
+        let inbox = tenant.list_inbox(&peer.name, self.clock.now()).await?;
         for one in tenant.list_assignments(Some(&peer.name), None).await? {
+            let has = inbox.iter().any(|ticket| ticket.instance == one.instance);
             if one.capability == *capability
+                && !has
                 && let Some(instance) = tenant.find_instance(one.instance).await?
             {
                 self.channels.wanted(peer.tenant, &peer.name, &instance);
@@ -256,31 +271,30 @@ impl Gateway {
         Ok(())
     }
 
-    /// Tells a source which sessions live on its instance, and which machines wait for a ticket.
+    /// Gives what a source has to hear when its channel begins to serve a capability: the sessions that live, and who waits for a ticket.
     ///
     /// # Errors
     /// [`Refusal`] when the database does not answer.
-    pub async fn tell_waiting(&self, guest: &Guest, capability: &Carried) -> Result<(), Refusal> {
+    pub async fn words_for_source(
+        &self,
+        guest: &Guest,
+        capability: &Carried,
+    ) -> Result<Vec<Push>, Refusal> {
         let peer = guest.peer()?;
         let tenant = self.store.tenant(peer.tenant);
-        for session in tenant.list_live_machine_sessions_of(&peer.name, capability).await? {
-            self.channels.session(&session);
-        }
-        let waiting = self.channels.waiting(peer.tenant, capability);
-        if waiting.is_empty() {
-            return Ok(());
-        }
+        let live = tenant.list_live_machine_sessions_of(&peer.name, capability).await?;
+        let mut words: Vec<Push> = live.iter().map(Push::of_session).collect();
         let all = tenant.list_instances().await?;
         let own =
             all.into_iter().filter(|one| one.owner == peer.name && one.capability == *capability);
         for instance in own {
             for one in tenant.list_assignments(None, Some(instance.id)).await? {
-                if waiting.contains(&one.target) {
-                    self.channels.wanted(peer.tenant, &one.target, &instance);
+                if self.channels.waits(peer.tenant, &one.target, &instance) {
+                    words.push(Push::wanted(&instance, &one.target));
                 }
             }
         }
-        Ok(())
+        Ok(words)
     }
 
     /// Lists assignments: all, or those of a target or an instance.

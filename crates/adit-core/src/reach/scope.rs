@@ -10,6 +10,7 @@ use adit_store::{
 use serde_json::json;
 
 use super::Guest;
+use super::session::to_the_end;
 use crate::Gateway;
 use crate::access::Refusal;
 use crate::bus::Change;
@@ -73,12 +74,16 @@ impl Gateway {
             Some(cut) => event.with("sessions", json!(cut.len())).only(),
         };
         let tenant = self.store.tenant(guest.tenant());
-        let cut = tenant.remove_scope(&name, tell).await?.ok_or_else(unknown)?;
-        for session in &cut {
-            self.cut_reach(session, Lapse::CapabilityRemoved);
-        }
-        self.bus.tell(tenant.id(), Change::Tickets);
-        Ok(())
+        let gateway = self.me.upgrade().ok_or(Refusal::Code(Code::GatewayRestarting))?;
+        to_the_end(async move {
+            let cut = tenant.remove_scope(&name, tell).await?;
+            for session in &cut.ok_or(Refusal::Code(Code::ScopeUnknown))? {
+                gateway.cut_reach(session, Lapse::CapabilityRemoved);
+            }
+            gateway.bus.tell(tenant.id(), Change::Tickets);
+            Ok(())
+        })
+        .await
     }
 
     /// Lists scopes, instances and assignments.
@@ -117,7 +122,9 @@ impl Gateway {
         let caller = self.permit_reach(guest).await?;
         let tenant = self.store.tenant(guest.tenant());
         self.check_registered(guest.tenant(), &capabilities).await?;
-        if !tenant.has_certificate(holder, self.clock.now()).await? {
+        let adds =
+            !capabilities.is_empty() && !self.holds_all(&tenant, holder, &capabilities).await?;
+        if adds && !tenant.has_certificate(holder, self.clock.now()).await? {
             return Err(Refusal::Said(
                 Code::TargetUnknown,
                 format!(
@@ -138,6 +145,21 @@ impl Gateway {
         let held = tenant.set_holdings(holder, capabilities, self.clock.now(), by, tell).await?;
         self.bus.tell(tenant.id(), Change::Tickets);
         Ok(held)
+    }
+
+    /// Tells whether somebody holds all of these already.
+    async fn holds_all(
+        &self,
+        tenant: &adit_store::TenantStore,
+        holder: &CertificateName,
+        capabilities: &[Carried],
+    ) -> Result<bool, Refusal> {
+        for one in capabilities {
+            if !tenant.holds(holder, one).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Checks that capabilities can be given: their scope is registered.

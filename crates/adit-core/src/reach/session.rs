@@ -57,6 +57,12 @@ impl Gateway {
             Opened::Taken => return Err(Code::TicketTaken.into()),
             Opened::Full => return Err(Code::ReachLimit.into()),
         };
+        // What was taken away since the ticket was used counts: the session is decided about before anybody hears of it.
+        let found = tenant.find_machine_session(session.id, now).await?;
+        let (session, reach) = found.ok_or(Refusal::Code(Code::TicketState))?;
+        if self.decide_reach(&session, &reach).await? != Heartbeat::Authorized {
+            return Err(Code::TicketState.into());
+        }
         self.channels.session(&session);
         self.bus.tell(peer.tenant, Change::Tickets);
         Ok(session)
@@ -121,6 +127,25 @@ impl Gateway {
         Ok(heartbeat)
     }
 
+    /// Gives the fingerprints of the certificates that the other end of a session may show, for ends that meet without the gateway.
+    ///
+    /// # Errors
+    /// [`Code::SessionUnknown`].
+    pub async fn peer_certificates(
+        &self,
+        guest: &Guest,
+        id: &str,
+    ) -> Result<Vec<[u8; 32]>, Refusal> {
+        let peer = guest.peer()?;
+        let (session, heartbeat) = self.look_at_reach(guest, id).await?;
+        if heartbeat != Heartbeat::Authorized {
+            return Ok(Vec::new());
+        }
+        let other = if session.source == peer.name { &session.target } else { &session.source };
+        let tenant = self.store.tenant(session.tenant);
+        Ok(tenant.list_fingerprints(other, self.clock.now()).await?)
+    }
+
     /// Says that an end of a session went for a moment, or is back.
     ///
     /// # Errors
@@ -167,10 +192,16 @@ impl Gateway {
             Some(_) => event.only(),
             None => vec![],
         };
-        let tenant = self.store.tenant(session.tenant);
-        tenant.end_machine_session(session.id, reason, self.clock.now(), tell).await?;
-        self.cut_reach(session, reason);
-        Ok(())
+        let (gateway, session) = (self.me.upgrade(), session.clone());
+        let gateway = gateway.ok_or(Refusal::Code(Code::GatewayRestarting))?;
+        // A task of its own: whoever asked may go away, and what was written down is cut all the same.
+        to_the_end(async move {
+            let tenant = gateway.store.tenant(session.tenant);
+            tenant.end_machine_session(session.id, reason, gateway.clock.now(), tell).await?;
+            gateway.cut_reach(&session, reason);
+            Ok(())
+        })
+        .await
     }
 
     /// Cuts the streams of a session that is over, and tells both ends.
@@ -233,4 +264,11 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Runs something that was begun to its end, also when whoever waits for it goes away.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.unwrap_or(Err(Refusal::Code(Code::Internal)))
 }

@@ -111,6 +111,18 @@ impl Streams {
     }
 }
 
+/// A stream that waits for its source; it waits no more when this is dropped.
+struct Asked {
+    streams: Streams,
+    stream: StreamId,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.streams.lock().waiting.remove(&self.stream);
+    }
+}
+
 /// A stream's place among those of its session.
 struct Place {
     streams: Streams,
@@ -180,12 +192,12 @@ impl Gateway {
             reply,
         };
         self.streams.lock().waiting.insert(stream, waiting);
+        let _asked = Asked { streams: self.streams.clone(), stream };
         let asked = self.ask_source(&session, stream, via).await;
         let came = match asked {
             Ok(true) => tokio::time::timeout(DIAL_WAIT, answer).await.ok().and_then(Result::ok),
             Ok(false) | Err(_) => None,
         };
-        self.streams.lock().waiting.remove(&stream);
         asked?;
         let source = came.ok_or_else(|| {
             let sentence = "The machine that offers this does not answer. Start `adit ticket offer` there, then try again.";

@@ -4,6 +4,8 @@
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -42,16 +44,36 @@ impl Drop for Hold {
 pub(super) struct Held {
     live: Option<(TcpStream, Hold)>,
     over: bool,
+    patience: Patience,
     tasks: Tasks,
 }
 
+/// Whether a connection waits for its peer however long that does not read: asked for once it carries a stream between others.
+#[derive(Clone, Default, Debug)]
+pub struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    /// Asks for it; it is taken up with the next byte that is read or written.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Held {
-    pub(super) const fn new(stream: TcpStream, hold: Hold, tasks: Tasks) -> Self {
-        Self { live: Some((stream, hold)), over: false, tasks }
+    pub(super) fn new(stream: TcpStream, hold: Hold, tasks: Tasks) -> Self {
+        Self { live: Some((stream, hold)), over: false, patience: Patience::default(), tasks }
+    }
+
+    /// Gives what asks for patience.
+    pub(super) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         let live = self.live.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        if self.patience.0.swap(false, Ordering::Relaxed) {
+            adit_link::dial::be_patient(&live.0)?;
+        }
         Ok(Pin::new(&mut live.0))
     }
 }

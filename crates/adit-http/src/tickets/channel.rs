@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use adit_core::reach::Guest;
 use adit_core::reach::channel::{Channel, Push};
-use adit_domain::Code;
 use adit_domain::certificate::Carried;
+use adit_domain::reach::read_peer;
+use adit_domain::{CertificateName, Code};
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
@@ -54,8 +55,8 @@ enum Told {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 enum Said {
-    /// It waits for a ticket.
-    Want { scope: String },
+    /// It waits for a ticket, of one source or of any.
+    Want { scope: String, source: Option<String> },
     /// It waits no more.
     Enough { scope: String },
     /// It answers streams of its instances.
@@ -107,14 +108,15 @@ async fn run(
             message = incoming.next() => {
                 heard = Instant::now();
                 if let Some(said) = read(message)? {
-                    hear(app, guest, channel, &said).await?;
+                    hear(app, out, guest, channel, &said).await?;
                 }
             }
             _ = ping.tick() => {
                 if heard.elapsed() > SILENT_FOR {
                     return Err(Closing::Gone);
                 }
-                out.send(Message::Ping(Bytes::new())).await.map_err(gone)?;
+                let sent = tokio::time::timeout(SILENT_FOR, out.send(Message::Ping(Bytes::new())));
+                sent.await.map_err(|_| Closing::Gone)?.map_err(gone)?;
             }
             _ = look.tick() => check(app, guest).await?,
             changed = rights.changed() => match changed {
@@ -143,6 +145,12 @@ async fn check(app: &App, guest: &Guest) -> Result<(), Closing> {
     let Ok(peer) = guest.peer() else { return Err(Closing::Code(Code::CertificateRefused)) };
     let tenant = app.gateway.store.tenant(peer.tenant);
     let now = app.gateway.clock.now();
+    if let CertificateName::Delegated { delegator, .. } = &peer.name {
+        let speaks_for = CertificateName::Agent(delegator.clone());
+        if let Ok(false) = tenant.has_certificate(&speaks_for, now).await {
+            return Err(Closing::Code(Code::CertificateRefused));
+        }
+    }
     match tenant.find_certificate(peer.holder.certificate.id).await {
         Ok(Some(found)) if found.revoked_at.is_none() && found.not_after > now => Ok(()),
         Ok(_) => Err(Closing::Code(Code::CertificateRefused)),
@@ -151,31 +159,46 @@ async fn check(app: &App, guest: &Guest) -> Result<(), Closing> {
     }
 }
 
-async fn hear(app: &App, guest: &Guest, channel: &Channel, text: &str) -> Result<(), Closing> {
+async fn hear(
+    app: &App,
+    out: &mut Out,
+    guest: &Guest,
+    channel: &Channel,
+    text: &str,
+) -> Result<(), Closing> {
     let said: Said = serde_json::from_str(text).map_err(|_| Closing::Invalid)?;
     let read = |scope: &str| scope.parse::<Carried>().map_err(|_| Closing::Invalid);
-    let told = match said {
-        Said::Want { scope } => {
+    let refused = |refusal: adit_core::Refusal| Closing::Code(refusal.code());
+    match said {
+        Said::Want { scope, source } => {
             let scope = read(&scope)?;
-            channel.want(scope.clone());
-            app.gateway.tell_sources(guest, &scope).await
+            let from =
+                source.as_deref().map(read_peer).transpose().map_err(|_| Closing::Invalid)?;
+            if channel.want(scope.clone(), from) {
+                app.gateway.tell_sources(guest, &scope).await.map_err(refused)?;
+            }
         }
-        Said::Enough { scope } => {
-            channel.want_no_more(&read(&scope)?);
-            Ok(())
-        }
+        Said::Enough { scope } => channel.want_no_more(&read(&scope)?),
         Said::Offer { scope } => {
             let scope = read(&scope)?;
-            channel.offer(scope.clone());
-            app.gateway.tell_waiting(guest, &scope).await
+            if channel.offer(scope.clone()) {
+                let words = app.gateway.words_for_source(guest, &scope).await.map_err(refused)?;
+                for word in words {
+                    tell(out, &told(word)).await?;
+                }
+            }
         }
-    };
-    told.map_err(|refusal| Closing::Code(refusal.code()))
+    }
+    Ok(())
 }
 
+/// The most tickets that one message tells of; whoever has more of them in half a minute finds the rest in its inbox.
+const TOLD_AT_ONCE: usize = 100;
+
 async fn tell_inbox(app: &App, out: &mut Out, guest: &Guest) -> Result<(), Closing> {
-    let tickets =
+    let mut tickets =
         read_inbox(app, guest, None).await.map_err(|error| Closing::Code(error.code()))?;
+    tickets.truncate(TOLD_AT_ONCE);
     tell(out, &Told::Inbox { tickets }).await
 }
 
@@ -207,5 +230,6 @@ fn told(push: Push) -> Told {
 
 async fn tell(out: &mut Out, told: &Told) -> Result<(), Closing> {
     let text = serde_json::to_string(told).map_err(|_| Closing::Failed)?;
-    out.send(Message::Text(text.into())).await.map_err(|_| Closing::Gone)
+    let sent = tokio::time::timeout(SILENT_FOR, out.send(Message::Text(text.into()))).await;
+    sent.map_err(|_| Closing::Gone)?.map_err(|_| Closing::Gone)
 }

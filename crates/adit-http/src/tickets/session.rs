@@ -9,10 +9,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Asking, Done, invalid};
-use crate::api::{self, Body, Path};
+use crate::api::{self, Body, Path, Query};
 use crate::app::App;
 use crate::problem::{ApiError, Fails};
 
@@ -114,22 +114,44 @@ pub struct HeartbeatOf {
     /// `restored` when none of these is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// SHA-256 of the certificates that the other end may show, in hexadecimal; only with `?peer=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "peerCertificates")]
+    peer_certificates: Option<Vec<String>>,
+}
+
+/// What a heartbeat asks beside.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct HeartbeatQuery {
+    /// Whether to tell which certificates the other end may show: for ends that meet without the gateway.
+    #[serde(default)]
+    peer: bool,
 }
 
 /// Says that an end of a session is there, and asks whether it may go on. For its ends.
 #[utoipa::path(post, path = "/api/tickets/sessions/{id}/heartbeat", tag = "tickets",
-    params(("id" = String, Path, description = "The session's id")),
+    params(("id" = String, Path, description = "The session's id"), HeartbeatQuery),
     responses((status = 200, description = "Whether it may", body = HeartbeatOf), Fails))]
 pub async fn heartbeat(
     State(app): State<Arc<App>>,
     Asking(guest): Asking,
     Path(id): Path<String>,
+    Query(query): Query<HeartbeatQuery>,
 ) -> Result<Json<HeartbeatOf>, ApiError> {
+    let peer_certificates = if query.peer {
+        let found = app.gateway.peer_certificates(&guest, &id).await?;
+        Some(found.iter().map(hex::encode).collect())
+    } else {
+        None
+    };
     let answer = match app.gateway.hear_reach(&guest, &id).await? {
-        Heartbeat::Authorized => HeartbeatOf { authorized: true, reason: None },
-        Heartbeat::Ended(reason) => {
-            HeartbeatOf { authorized: false, reason: Some(reason.as_str()) }
-        }
+        Heartbeat::Authorized => HeartbeatOf { authorized: true, reason: None, peer_certificates },
+        Heartbeat::Ended(reason) => HeartbeatOf {
+            authorized: false,
+            reason: Some(reason.as_str()),
+            peer_certificates: None,
+        },
     };
     Ok(Json(answer))
 }

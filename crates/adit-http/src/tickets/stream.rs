@@ -19,6 +19,7 @@ use tracing::debug;
 use super::Asking;
 use crate::api::{Path, Query};
 use crate::app::App;
+use crate::listen::Peer;
 use crate::problem::ApiError;
 
 /// The protocol of the upgrade.
@@ -45,6 +46,9 @@ pub async fn stream(
         let sentence =
             "Ask for an upgrade to adit-stream: Connection: Upgrade, Upgrade: adit-stream.";
         return Err(ApiError::said(Code::RequestInvalid, sentence));
+    }
+    if let Some(peer) = Peer::of(request.extensions()) {
+        peer.patience.ask();
     }
     let upgrade = hyper::upgrade::on(&mut request);
     match query.stream {

@@ -302,7 +302,9 @@ pub(super) async fn remove(tx: &mut Tx, id: InstanceId) -> Result<Option<Removed
     let sessions = session::live_on(tx, id).await?;
     tx.run(tickets, args![id]).await?;
     tx.run(sql, args![id]).await?;
-    tx.change_access().await?;
+    if !sessions.is_empty() {
+        tx.change_access().await?;
+    }
     Ok(Some(Removed { instance, sessions }))
 }
 

@@ -261,11 +261,23 @@ pub(crate) async fn forget_holdings(tx: &mut Tx, name: &CertificateName) -> Resu
 }
 
 /// Takes everything away that a machine of a label had before another gets that label: capabilities, instances, assignments.
-pub(crate) async fn forget(tx: &mut Tx, label: &str) -> Result<(), StoreError> {
+pub(crate) async fn forget(tx: &mut Tx, label: &str, at: Timestamp) -> Result<(), StoreError> {
     let name = CertificateName::Agent(label.parse().map_err(|_| StoreError::Corrupt("label"))?);
+    // Whoever spoke for that machine does not speak for the next one of its label.
+    let speaks = "SELECT DISTINCT name FROM certificates WHERE tenant_id = $1 AND name LIKE $2 AND revoked_at IS NULL";
+    let silenced = "UPDATE certificates SET revoked_at = $3 WHERE tenant_id = $1 AND name = $2 AND revoked_at IS NULL";
+    for mut row in tx.rows(speaks, args![format!("plugin-agent:{label}:%")]).await? {
+        let delegated: CertificateName = row.word("name of a certificate")?;
+        tx.run(silenced, args![delegated.to_string(), at]).await?;
+        forget_one(tx, &delegated).await?;
+    }
+    forget_one(tx, &name).await
+}
+
+async fn forget_one(tx: &mut Tx, name: &CertificateName) -> Result<(), StoreError> {
     let assigned = "DELETE FROM assignments WHERE tenant_id = $1 AND target = $2";
     let owned = "SELECT id FROM instances WHERE tenant_id = $1 AND owner = $2";
-    forget_holdings(tx, &name).await?;
+    forget_holdings(tx, name).await?;
     tx.run(assigned, args![name.to_string()]).await?;
     for mut row in tx.rows(owned, args![name.to_string()]).await? {
         super::instance::remove(tx, adit_domain::InstanceId(row.uuid()?)).await?;

@@ -119,8 +119,8 @@ impl TenantStore {
              (SELECT 1 FROM machine_sessions s WHERE s.ticket_id = t.id), t.redeemed_at >= $4, EXISTS \
              (SELECT 1 FROM instances i WHERE i.tenant_id = $1 AND i.id = t.instance_id) \
              FROM machine_tickets t WHERE t.tenant_id = $1 AND t.hash = $2 AND t.target = $3 AND t.state = 'redeemed'";
-        let counts = "SELECT count(*), CAST(coalesce(sum(CASE WHEN source = $2 THEN 1 ELSE 0 END), 0) AS BIGINT) \
-             FROM machine_sessions WHERE tenant_id = $1 AND status <> 'dead'";
+        let counts = "SELECT count(*), CAST(coalesce(sum(CASE WHEN source = $2 THEN 1 ELSE 0 END), 0) AS BIGINT), \
+             CAST(coalesce(sum(CASE WHEN source = $2 AND target = $3 THEN 1 ELSE 0 END), 0) AS BIGINT) FROM machine_sessions WHERE tenant_id = $1 AND status <> 'dead'";
         let sql = "INSERT INTO machine_sessions (tenant_id, id, ticket_id, capability, instance_id, source, target, source_by, target_by, status, \
              created_at, heard_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', $10, $10)";
         self.write(tell, move |tx| {
@@ -140,10 +140,13 @@ impl TenantStore {
                 if !lately || !there {
                     return Ok(Opened::State);
                 }
-                let row = tx.row(counts, args![source.to_string()]).await?;
+                let row = tx.row(counts, args![source.to_string(), target.to_string()]).await?;
                 let mut row = row.ok_or(StoreError::Corrupt("count"))?;
                 let (all, mine): (u32, u32) = (row.count()?, row.count()?);
-                if all >= limits.sessions || mine >= ReachLimits::share(limits.sessions) {
+                let pair: u32 = row.count()?;
+                let share = ReachLimits::share(limits.sessions);
+                // One target leaves room for the others of its source.
+                if all >= limits.sessions || mine >= share || pair >= (share / 5).max(2) {
                     return Ok(Opened::Full);
                 }
                 let own = args![

@@ -112,7 +112,7 @@ impl TenantStore {
     where
         E: FnOnce(&IssuedMachineTicket) -> Vec<NewEvent> + Send + 'static,
     {
-        let recent = "SELECT issued_at FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND issued_at > $3 ORDER BY issued_at DESC LIMIT $4";
+        let recent = "SELECT issued_at FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND issued_at > $3 AND issued_at <= $5 ORDER BY issued_at DESC LIMIT $4";
         let own = "SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND state = 'issued' AND expires_at > $3 LIMIT $4) AS live";
         let all = "SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND state = 'issued' AND expires_at > $2 LIMIT $3) AS live";
         // The assignment is looked at again in the same transaction: one that was taken back meanwhile gives nothing.
@@ -124,7 +124,7 @@ impl TenantStore {
                 if limits.tickets_per_minute > 0 {
                     let most = i64::from(limits.tickets_per_minute);
                     let since = new.at - adit_domain::reach::WINDOW;
-                    let rows = tx.rows(recent, args![source.clone(), since, most]).await?;
+                    let rows = tx.rows(recent, args![source.clone(), since, most, new.at]).await?;
                     if rows.len() as u64 >= u64::from(limits.tickets_per_minute) {
                         let oldest = rows.into_iter().next_back();
                         let at = oldest.map(|mut row| row.time()).transpose()?.unwrap_or(new.at);

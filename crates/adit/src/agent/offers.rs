@@ -12,7 +12,7 @@ use std::time::Duration;
 use adit_agent::keys::{Admission, Enrolment};
 use adit_agent::run::Tunnel;
 use adit_domain::certificate::Carried;
-use adit_sdk::offer::{OfferEvent, OfferOptions, Offering};
+use adit_sdk::offer::{OfferEvent, OfferOptions, Offering, Renewed};
 use adit_sdk::{Direct, Identity, TicketClient, TicketClientOptions, Transport};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -193,6 +193,7 @@ impl Offers {
             to: offer.to.clone(),
             transport,
             listen,
+            renewed: Some(renewed(dir)),
         };
         Ok(Offering::new(options, log)?)
     }
@@ -214,6 +215,15 @@ impl Offers {
             }
         }
     }
+}
+
+/// Reads the identity of an agent's folder again: its certificate changes while it runs.
+fn renewed(dir: &Path) -> Renewed {
+    let dir = dir.to_owned();
+    Renewed(Arc::new(move || {
+        let enrolment = Enrolment::load(&dir).ok()?;
+        identity_of(&enrolment).ok().map(|(identity, _)| identity)
+    }))
 }
 
 fn hex(bytes: &[u8]) -> String {

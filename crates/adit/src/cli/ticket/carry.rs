@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use adit_agent::keys::Enrolment;
-use adit_sdk::offer::{OfferEvent, OfferOptions, Offering};
+use adit_sdk::offer::{OfferEvent, OfferOptions, Offering, Renewed};
 use adit_sdk::reach::{Opened, ReachEvent, ReachOptions, Reaching};
-use adit_sdk::stream::BUFFER;
+use adit_sdk::stream::{BUFFER, Cut, tuned};
 use adit_sdk::{Direct, Identity, TicketClient, TicketClientOptions, TicketError, Transport};
 use clap::Args;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,7 @@ use crate::agent::offers::{identity_of, read_direct};
 use crate::output::{Output, escape};
 
 /// Who this machine is, and which gateway it asks.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct As {
     /// A folder with cert.pem, key.pem and ca.pem, of `adit cert issue` [default: the enrolment of this machine's agent]
     #[arg(long, value_name = "DIR", conflicts_with = "p12")]
@@ -100,6 +100,12 @@ fn no_identity(sentence: String) -> Failure {
 }
 
 impl As {
+    /// Gives what reads the identity again.
+    fn renewed(&self) -> Renewed {
+        let own = self.clone();
+        Renewed(Arc::new(move || own.identity().ok().map(|(identity, _)| identity)))
+    }
+
     fn client(&self) -> Result<TicketClient, Failure> {
         let (identity, known) = self.identity()?;
         let url = self.machines.clone().or(known).ok_or_else(|| {
@@ -164,6 +170,7 @@ impl Offer {
             to: self.to,
             transport,
             listen,
+            renewed: Some(self.own.renewed()),
         };
         let offering = Offering::new(options, move |event| tell(output, &offer_words(event)));
         let ending = until_told();
@@ -187,7 +194,9 @@ impl Use {
                 Some(bound.map_err(Failure::file(format!("listening on {address}")))?)
             }
         };
-        let options = ReachOptions { ticket_client: client, scope: self.scope, from: self.from };
+        let renewed = Some(self.own.renewed());
+        let options =
+            ReachOptions { ticket_client: client, scope: self.scope, from: self.from, renewed };
         let told = if self.stdio { None } else { Some(output) };
         let reaching = Reaching::new(options, move |event| {
             let words = reach_words(event);
@@ -199,27 +208,38 @@ impl Use {
         });
         let reaching = reaching.map_err(|error| failed(&error))?;
         let ending = until_told();
-        let kept = {
+        let mut kept = {
             let (reaching, ending) = (Arc::clone(&reaching), ending.clone());
             tokio::spawn(async move { reaching.run(ending).await })
         };
-        let served = match listener {
-            Some(listener) => {
-                if let Ok(own) = listener.local_addr() {
-                    let words = (
-                        json!({"event": "listening", "address": own.to_string()}),
-                        format!("Programs find it at {own}."),
-                    );
-                    tell(output, &words);
+        let serving = async {
+            match listener {
+                Some(listener) => {
+                    if let Ok(own) = listener.local_addr() {
+                        let told = json!({"event": "listening", "address": own.to_string()});
+                        tell(output, &(told, format!("Programs find it at {own}.")));
+                    }
+                    serve(listener, Arc::clone(&reaching), output, &ending).await;
+                    Ok(())
                 }
-                serve(listener, Arc::clone(&reaching), output, &ending).await
+                None => one(&reaching).await,
             }
-            None => one(&reaching).await,
         };
-        ending.cancel();
-        let kept = kept.await.map_err(|error| no_identity(error.to_string()))?;
-        served?;
+        tokio::pin!(serving);
+        // Whichever ends first: the gateway may turn this machine away while programs wait.
+        let (served, kept) = tokio::select! {
+            served = &mut serving => {
+                ending.cancel();
+                (served, (&mut kept).await)
+            }
+            kept = &mut kept => {
+                ending.cancel();
+                (Ok(()), kept)
+            }
+        };
+        let kept = kept.map_err(|error| no_identity(error.to_string()))?;
         kept.map_err(|error| failed(&error))?;
+        served?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -230,49 +250,71 @@ async fn serve(
     reaching: Arc<Reaching>,
     output: Output,
     ending: &CancellationToken,
-) -> Result<(), Failure> {
+) {
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = ending.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let (tcp, _) = accepted.map_err(Failure::file("taking a program's connection"))?;
+        let tcp = match accepted {
+            Ok((tcp, _)) => tcp,
+            Err(error) => {
+                // Out of descriptors for now, or a program that went away: the next may fare better.
+                tracing::warn!(%error, "a program's connection could not be taken");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        };
         let (reaching, ending) = (Arc::clone(&reaching), ending.clone());
         tasks.spawn(async move {
+            let cut = Cut::new(tuned(tcp));
             tokio::select! {
                 () = ending.cancelled() => {}
-                carried = carry(&reaching, tcp) => if let Err(error) = carried {
+                carried = carry(&reaching, cut) => if let Err(error) = carried {
                     let text = error.to_string();
-                    tell(output, &(json!({"event": "failed", "why": text}), format!("A program was turned away: {text}.")));
+                    let told = json!({"event": "failed", "why": text});
+                    tell(output, &(told, format!("A program was turned away: {text}.")));
                 },
             }
         });
     }
     tasks.close();
     tasks.wait().await;
-    Ok(())
 }
 
-async fn carry(reaching: &Reaching, tcp: TcpStream) -> Result<(), TicketError> {
-    let opened = reaching.open().await?;
-    copy(opened, adit_sdk::stream::tuned(tcp)).await;
-    Ok(())
-}
+/// How long after a connection that could not be taken the next one is.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 
-async fn copy(opened: Opened, mut own: impl AsyncRead + AsyncWrite + Unpin) {
-    let Opened { mut reached, over } = opened;
-    tokio::select! {
-        () = over.cancelled() => {}
-        // An end that broke off is how streams end as well; the other end sees its own close.
-        _ = tokio::io::copy_bidirectional_with_sizes(&mut reached.stream, &mut own, BUFFER, BUFFER) => {}
+async fn carry(reaching: &Reaching, mut cut: Cut) -> Result<(), TicketError> {
+    let Opened { mut reached, over } = reaching.open().await?;
+    let stream = &mut reached.stream;
+    let copied = tokio::select! {
+        () = over.cancelled() => return Ok(()),
+        copied = tokio::io::copy_bidirectional_with_sizes(stream, &mut cut.0, BUFFER, BUFFER) => copied,
+    };
+    if copied.is_ok() {
+        cut.is_whole();
     }
+    Ok(())
 }
 
+/// Carries one stream over standard input and output, until the other side has said its last.
 async fn one(reaching: &Reaching) -> Result<(), Failure> {
-    let opened = reaching.open().await.map_err(|error| failed(&error))?;
-    copy(opened, tokio::io::join(tokio::io::stdin(), tokio::io::stdout())).await;
-    Ok(())
+    let Opened { reached, over } = reaching.open().await.map_err(|error| failed(&error))?;
+    let (mut from, mut to) = tokio::io::split(reached.stream);
+    let sending = tokio::spawn(async move {
+        tokio::io::copy(&mut tokio::io::stdin(), &mut to).await?;
+        to.shutdown().await
+    });
+    let mut out = tokio::io::stdout();
+    let received = tokio::select! {
+        () = over.cancelled() => Err(std::io::ErrorKind::ConnectionReset.into()),
+        received = tokio::io::copy(&mut from, &mut out) => received,
+    };
+    sending.abort();
+    out.flush().await.map_err(Failure::file("writing standard output"))?;
+    received.map(drop).map_err(Failure::file("the stream"))
 }
 
 /// Ends with Ctrl-C and with SIGTERM.

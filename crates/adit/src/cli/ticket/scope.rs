@@ -35,8 +35,8 @@ pub struct Add {
     #[arg(long, default_value = "")]
     description: String,
     /// The version of whoever wrote it
-    #[arg(long = "scope-version", value_name = "VERSION", default_value = "1.0.0")]
-    version: String,
+    #[arg(long, value_name = "VERSION", default_value = "1.0.0")]
+    scope_version: String,
     /// How its streams may go: relay, tunnel, direct [default: all]
     #[arg(long = "strategy", value_name = "STRATEGY")]
     strategies: Vec<String>,
@@ -115,7 +115,7 @@ impl Add {
         let strategies = if self.strategies.is_empty() { every } else { self.strategies };
         let actions: Vec<Value> = self.actions.iter().map(|name| json!({ "name": name })).collect();
         let body = json!({
-            "name": self.scope, "version": self.version, "description": self.description, "scopes": actions,
+            "name": self.scope, "version": self.scope_version, "description": self.description, "scopes": actions,
             "transport": { "strategies": strategies, "preferred": self.preferred, "port": 0, "protocol": "tcp" },
         });
         let value = client.create(&["scopes"], &body).await?;
@@ -164,7 +164,11 @@ impl Give {
         let all: Holders = client.read(&["capabilities"], &[]).await?;
         let own = all.holders.into_iter().find(|one| one.agent_label == self.machine);
         let mut held = own.map(|one| one.capabilities).unwrap_or_default();
-        held.retain(|one| !self.capabilities.contains(one));
+        let meant = |one: &String| {
+            let scope = one.split(':').next().unwrap_or_default();
+            self.capabilities.iter().any(|given| given == one || given == scope)
+        };
+        held.retain(|one| !meant(one));
         if gives {
             held.extend(self.capabilities.iter().cloned());
         }
