@@ -63,6 +63,11 @@ impl End {
         self.told("listening").await["address"].as_str().unwrap().parse().unwrap()
     }
 
+    /// Waits until the program has ended; gives its status.
+    pub async fn ended(&mut self) -> Option<i32> {
+        eventually("end of the program", async || self.child.try_wait().unwrap()).await.code()
+    }
+
     /// Gives its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::peer::{Reach, hold};
+use super::ends::End;
+use super::peer::{Peer, Reach, hold};
+use crate::machines::holder::{Holder, request};
 
 async fn revoke(pair: &Reach, name: &str) {
     let listed = pair.gateway.admin.get(&format!("/api/v1/certificates?name={name}")).await.ok();
@@ -71,4 +73,69 @@ async fn each_condition_of_a_heartbeat_ends_a_session_with_its_reason() {
         }
         assert_eq!(pair.gateway.events("session.end").await.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn what_was_taken_away_after_a_ticket_was_used_opens_no_session() {
+    // TIX-50, TIX-51
+    let pair = Reach::start().await;
+    let ticket = pair.ticket().await;
+    assert_eq!(pair.validate(&ticket).await.0, 200);
+    let path = format!("/api/tickets/assignments/beta/shell:connect:{}", pair.instance);
+    assert_eq!(pair.operator.delete(&path).await.0, 200);
+    let body = json!({"ticketId": ticket});
+    let (status, refused) = pair.target.post("/api/tickets/sessions", body).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("ticket.state")));
+}
+
+#[tokio::test]
+async fn a_machine_whose_certificate_is_revoked_is_told_and_its_programs_end() {
+    // TIX-1, AGT-02
+    let pair = Reach::start().await;
+    let to = ["offer", "shell:connect", "--to", "127.0.0.1:9"];
+    let mut offer = End::start(&pair.gateway, &pair.source.holder, &to);
+    offer.told("registered").await;
+    let listen = ["use", "shell:connect", "--listen", "127.0.0.1:0"];
+    let mut target = End::start(&pair.gateway, &pair.target.holder, &listen);
+    target.told("letIn").await;
+    revoke(&pair, "agent:beta").await;
+    assert_eq!(target.ended().await, Some(125), "it does not listen on for nothing");
+    assert_eq!(offer.told("ended").await["reason"], "target_revoked");
+    revoke(&pair, "agent:alpha").await;
+    assert_eq!(offer.ended().await, Some(125));
+}
+
+#[tokio::test]
+async fn whoever_spoke_for_a_machine_does_not_speak_for_the_next_of_its_label() {
+    // TIX-3
+    let pair = Reach::start().await;
+    let ask = json!({"pluginAgentLabel": "backup", "scope": "shell:connect"});
+    let (status, delegated) = pair.source.post("/api/certs/agent/enroll-delegated", ask).await;
+    assert_eq!(status, 201, "{delegated}");
+    let folder = tempfile::tempdir().unwrap();
+    let (csr, key) = request(folder.path());
+    let body = json!({"token": delegated["token"], "csr": csr});
+    let enrolled = pair.gateway.admin.post("/api/enroll", body).await.ok();
+    let text = |name: &str| enrolled[name].as_str().unwrap().to_owned();
+    let holder = Holder::of(&pair.gateway, &text("certificate"), &key, &text("ca"));
+    let plugin = Peer::of(&pair.gateway, holder);
+    assert_eq!(plugin.get("/api/tickets/inbox").await.0, 200);
+    revoke(&pair, "agent:alpha").await;
+    assert_eq!(plugin.get("/api/tickets/inbox").await.0, 401, "it ends with its machine");
+    let token = json!({"label": "alpha"});
+    let token = pair.gateway.admin.post("/api/v1/enrolment-tokens", token).await.ok();
+    let (csr, _) = request(folder.path());
+    let body = json!({"token": token["token"], "csr": csr});
+    let next = pair.gateway.admin.post("/api/enroll", body).await.ok();
+    assert_eq!(next["name"], "agent:alpha");
+    assert_eq!(
+        plugin.get("/api/tickets/inbox").await.0,
+        401,
+        "and does not come back with the next"
+    );
+    let holders = pair.gateway.admin.get("/api/tickets/capabilities").await.ok();
+    assert_eq!(
+        holders["holders"],
+        json!([{"agentLabel": "beta", "capabilities": ["shell:connect"]}])
+    );
 }

@@ -41,6 +41,30 @@ pub struct MachineSession {
 }
 
 impl MachineSession {
+    fn begun(
+        tenant: TenantId,
+        (id, ticket): (SessionId, TicketId),
+        (capability, instance): (Carried, InstanceId),
+        (source, target): (CertificateName, CertificateName),
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            tenant,
+            ticket,
+            capability,
+            instance,
+            source,
+            target,
+            status: Status::Active,
+            created_at: now,
+            heard_at: now,
+            grace_at: None,
+            ended_at: None,
+            reason: None,
+        }
+    }
+
     /// Gives the times that its life depends on.
     pub fn life(&self) -> Life {
         Life { status: self.status, heard_at: self.heard_at, grace_at: self.grace_at }
@@ -114,7 +138,7 @@ impl TenantStore {
     where
         E: FnOnce(&Opened) -> Vec<NewEvent> + Send + 'static,
     {
-        let target = target.to_string();
+        let (tenant, target) = (self.id(), target.to_string());
         let ticket = "SELECT t.id, t.capability, t.instance_id, t.source, t.target, EXISTS \
              (SELECT 1 FROM machine_sessions s WHERE s.ticket_id = t.id), t.redeemed_at >= $4, EXISTS \
              (SELECT 1 FROM instances i WHERE i.tenant_id = $1 AND i.id = t.instance_id) \
@@ -161,9 +185,10 @@ impl TenantStore {
                     now
                 ];
                 tx.run(sql, own).await?;
-                let found = tx.row(session!(" AND s.id = $2"), args![id]).await?;
-                let mut row = found.ok_or(StoreError::Corrupt("session"))?;
-                read(&mut row).map(Box::new).map(Opened::New)
+                let ends = (source, target);
+                let new =
+                    MachineSession::begun(tenant, (id, ticket), (capability, instance), ends, now);
+                Ok(Opened::New(Box::new(new)))
             })
         })
         .await
@@ -263,8 +288,6 @@ impl TenantStore {
                 if tx.run(sql, args![id, at, reason.as_str()]).await? == 0 {
                     return Ok(None);
                 }
-                // So that another gateway, which carries its streams, looks at them.
-                tx.change_access().await?;
                 let row = tx.row(session!(" AND s.id = $2"), args![id]).await?;
                 row.map(|mut row| read(&mut row)).transpose()
             })

@@ -113,8 +113,9 @@ impl TenantStore {
         E: FnOnce(&IssuedMachineTicket) -> Vec<NewEvent> + Send + 'static,
     {
         let recent = "SELECT issued_at FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND issued_at > $3 AND issued_at <= $5 ORDER BY issued_at DESC LIMIT $4";
-        let own = "SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND state = 'issued' AND expires_at > $3 LIMIT $4) AS live";
-        let all = "SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND state = 'issued' AND expires_at > $2 LIMIT $3) AS live";
+        let live = "SELECT (SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND state = 'issued' \
+             AND expires_at > $3 LIMIT $4) AS own), (SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 \
+             AND state = 'issued' AND expires_at > $3 LIMIT $5) AS every)";
         // The assignment is looked at again in the same transaction: one that was taken back meanwhile gives nothing.
         let sql = "INSERT INTO machine_tickets (tenant_id, id, hash, capability, instance_id, source, target, state, issued_at, expires_at) \
              SELECT $1, $2, $3, $4, $5, $6, $7, 'issued', $8, $9 FROM assignments WHERE tenant_id = $1 AND instance_id = $5 AND target = $7";
@@ -132,12 +133,11 @@ impl TenantStore {
                     }
                 }
                 let (share, most) = (ReachLimits::share(limits.tickets), limits.tickets);
-                let mut live = tx.row(own, args![source.clone(), new.at, i64::from(share)]).await?;
-                if live.as_mut().map_or(Ok(0), |row| row.count::<u32>())? >= share {
-                    return Ok(IssuedMachineTicket::Full);
-                }
-                let mut live = tx.row(all, args![new.at, i64::from(most)]).await?;
-                if live.as_mut().map_or(Ok(0), |row| row.count::<u32>())? >= most {
+                let own = args![source.clone(), new.at, i64::from(share), i64::from(most)];
+                let row = tx.row(live, own).await?;
+                let mut row = row.ok_or(StoreError::Corrupt("count"))?;
+                let (mine, every): (u32, u32) = (row.count()?, row.count()?);
+                if mine >= share || every >= most {
                     return Ok(IssuedMachineTicket::Full);
                 }
                 let own = args![
