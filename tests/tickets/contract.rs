@@ -126,6 +126,8 @@ async fn a_ticket_opens_once_and_every_failure_is_answered_alike() {
     ] {
         assert_eq!(pair.target.post("/api/tickets/validate", bad).await.0, 400);
     }
+    let (status, refused) = pair.target.get(&format!("/api/tickets/inbox?ticket={never}")).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("ticket.in_url")));
     let huge = json!({"ticketId": "a".repeat(1 << 20)});
     assert_eq!(pair.target.post("/api/tickets/validate", huge).await.0, 413);
 }

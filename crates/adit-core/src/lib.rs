@@ -117,6 +117,7 @@ pub struct Gateway {
     pub streams: Streams,
     pub(crate) ticket_ids: TicketIds,
     pub(crate) resolving: tokio::sync::Semaphore,
+    pub(crate) transports: reach::Transports,
     /// The live viewers of each user.
     pub(crate) viewers: Arc<Places<PrincipalId>>,
     /// The connections of each machine that are no session's.
@@ -239,6 +240,7 @@ impl Gateway {
             streams: Streams::default(),
             ticket_ids,
             resolving: tokio::sync::Semaphore::new(NAMES_AT_ONCE),
+            transports: reach::Transports::default(),
             tasks,
             hub: Hub::default(),
             viewers: Arc::default(),

@@ -4,17 +4,20 @@
 //! `authorize`, with today's facts. What was decided is pushed to both ends (`channel.rs`), and what is taken away cuts the streams
 //! (`streams.rs`).
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use adit_domain::certificate::Carried;
 use adit_domain::policy::{self, Circumstances, Target};
-use adit_domain::reach::scope::scope_of;
+use adit_domain::reach::scope::ScopeTransport;
 use adit_domain::reach::{Networks, Reach, Unreachable, peer_label, principal_id};
 use adit_domain::{
     Capabilities, Capability, CertificateName, Code, Denial, Facts, InstanceId, Permit, Principal,
     PrincipalKind, PrincipalName, TenantId, Timestamp, TokenId,
 };
-use adit_store::{Party, ReachLimits};
+use adit_store::{Party, ReachLimits, TenantStore};
 use serde_json::json;
 
 use crate::Gateway;
@@ -258,7 +261,46 @@ impl Gateway {
     }
 }
 
-/// Tells whether a capability belongs to a scope.
-pub fn is_of(capability: &Carried, scope: &str) -> bool {
-    scope_of(capability) == scope
+/// The transports of scopes that were read lately: each used ticket asks for one, and they change only with their scope.
+#[derive(Debug, Default)]
+pub(crate) struct Transports(Mutex<HashMap<(TenantId, Carried), Kept>>);
+
+/// A transport, and until when it is believed: until a change of rights here, or for as long as another gateway's may stay unseen.
+#[derive(Clone, Debug)]
+struct Kept {
+    version: u64,
+    at: Instant,
+    transport: Option<ScopeTransport>,
+}
+
+/// How long another gateway's change may stay unseen.
+const UNSEEN_FOR: Duration = Duration::from_secs(5);
+
+/// How many are kept; past that all are forgotten.
+const MOST_KEPT: usize = 1_000;
+
+impl Gateway {
+    /// Gives the transports that the scope of a capability allows; none where it is not registered.
+    async fn transport_of(
+        &self,
+        tenant: &TenantStore,
+        capability: &Carried,
+    ) -> Result<Option<ScopeTransport>, Refusal> {
+        let key = (tenant.id(), capability.clone());
+        let version = *self.rights.borrow();
+        let lock = || self.transports.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock().get(&key).cloned();
+        if let Some(kept) =
+            kept.filter(|kept| kept.version == version && kept.at.elapsed() < UNSEEN_FOR)
+        {
+            return Ok(kept.transport);
+        }
+        let found = tenant.find_scope_action(capability).await?.map(|action| action.transport);
+        let mut map = lock();
+        if map.len() >= MOST_KEPT {
+            map.clear();
+        }
+        map.insert(key, Kept { version, at: Instant::now(), transport: found.clone() });
+        Ok(found)
+    }
 }

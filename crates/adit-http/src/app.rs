@@ -316,6 +316,7 @@ pub fn machine_router(app: Arc<App>) -> Router {
         .merge(api)
         .merge(streams)
         .layer(Extension(tickets::OfMachines))
+        .layer(middleware::from_fn(guard::check_machine))
         .route("/ws/agent", get(agent::upgrade))
         .fallback(|| async { ApiError::from(adit_domain::Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(adit_domain::Code::RequestMethod) })

@@ -64,6 +64,15 @@ fn host_is_ours(app: &App, request: &Request) -> Result<(), ApiError> {
     if known { Ok(()) } else { Err(Code::HostDenied.into()) }
 }
 
+/// Refuses secrets in the address, and says in a problem document what a layer says in a text of its own: for the machine listener, which
+/// serves no browser.
+pub async fn check_machine(request: Request, next: Next) -> Response {
+    match no_secret_in(&request) {
+        Ok(()) => as_problem(next.run(request).await),
+        Err(error) => error.into_response(),
+    }
+}
+
 // BRW-04
 fn no_secret_in(request: &Request) -> Result<(), ApiError> {
     let query = request.uri().query().unwrap_or_default();

@@ -199,11 +199,11 @@ impl Gateway {
         tenant: &adit_store::TenantStore,
         ticket: MachineTicket,
     ) -> Result<Handed, Refusal> {
-        let allowed = tenant.find_scope_action(&ticket.capability).await?;
+        let allowed = self.transport_of(tenant, &ticket.capability).await?;
         let transport = ticket.transport.as_ref().zip(allowed);
         Ok(Handed {
             id: self.ticket_ids.id(ticket.id, self.epoch()),
-            transport: transport.map(|(own, action)| own.within(&action.transport)),
+            transport: transport.map(|(own, allowed)| own.within(&allowed)),
             capability: ticket.capability,
             instance: ticket.instance,
             source: ticket.source,

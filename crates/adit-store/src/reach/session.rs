@@ -141,15 +141,23 @@ impl TenantStore {
         let (tenant, target) = (self.id(), target.to_string());
         let ticket = "SELECT t.id, t.capability, t.instance_id, t.source, t.target, EXISTS \
              (SELECT 1 FROM machine_sessions s WHERE s.ticket_id = t.id), t.redeemed_at >= $4, EXISTS \
-             (SELECT 1 FROM instances i WHERE i.tenant_id = $1 AND i.id = t.instance_id) \
+             (SELECT 1 FROM instances i WHERE i.tenant_id = $1 AND i.id = t.instance_id), \
+             (SELECT count(*) FROM (SELECT 1 FROM machine_sessions s WHERE s.tenant_id = $1 AND s.status <> 'dead' LIMIT $5) AS every), \
+             (SELECT count(*) FROM (SELECT 1 FROM machine_sessions s WHERE s.tenant_id = $1 AND s.source = t.source AND s.status <> 'dead' \
+             LIMIT $6) AS own), \
+             (SELECT count(*) FROM (SELECT 1 FROM machine_sessions s WHERE s.tenant_id = $1 AND s.source = t.source AND s.target = t.target \
+             AND s.status <> 'dead' LIMIT $7) AS pair) \
              FROM machine_tickets t WHERE t.tenant_id = $1 AND t.hash = $2 AND t.target = $3 AND t.state = 'redeemed'";
-        let counts = "SELECT count(*), CAST(coalesce(sum(CASE WHEN source = $2 THEN 1 ELSE 0 END), 0) AS BIGINT), \
-             CAST(coalesce(sum(CASE WHEN source = $2 AND target = $3 THEN 1 ELSE 0 END), 0) AS BIGINT) FROM machine_sessions WHERE tenant_id = $1 AND status <> 'dead'";
+        let share = ReachLimits::share(limits.sessions);
+        // One target leaves room for the others of its source.
+        let (most, own_most, pair_most) = (limits.sessions, share, (share / 5).max(2));
         let sql = "INSERT INTO machine_sessions (tenant_id, id, ticket_id, capability, instance_id, source, target, source_by, target_by, status, \
              created_at, heard_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', $10, $10)";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let Some(mut row) = tx.row(ticket, args![hash, target, since]).await? else {
+                let limits = [most, own_most, pair_most].map(i64::from);
+                let own = args![hash, target, since, limits[0], limits[1], limits[2]];
+                let Some(mut row) = tx.row(ticket, own).await? else {
                     return Ok(Opened::State);
                 };
                 let (ticket, capability) =
@@ -158,19 +166,14 @@ impl TenantStore {
                 let source: CertificateName = row.word("source")?;
                 let target: CertificateName = row.word("target")?;
                 let (taken, lately, there) = (row.flag()?, row.flag()?, row.flag()?);
+                let (every, mine, pair): (i64, i64, i64) = (row.int()?, row.int()?, row.int()?);
                 if taken {
                     return Ok(Opened::Taken);
                 }
                 if !lately || !there {
                     return Ok(Opened::State);
                 }
-                let row = tx.row(counts, args![source.to_string(), target.to_string()]).await?;
-                let mut row = row.ok_or(StoreError::Corrupt("count"))?;
-                let (all, mine): (u32, u32) = (row.count()?, row.count()?);
-                let pair: u32 = row.count()?;
-                let share = ReachLimits::share(limits.sessions);
-                // One target leaves room for the others of its source.
-                if all >= limits.sessions || mine >= share || pair >= (share / 5).max(2) {
+                if every >= limits[0] || mine >= limits[1] || pair >= limits[2] {
                     return Ok(Opened::Full);
                 }
                 let own = args![

@@ -6,6 +6,7 @@ use adit_domain::{CertificateName, InstanceId, TicketId, Timestamp};
 
 use super::{ReachLimits, instance};
 use crate::sql::{Row, args};
+use crate::tx::Tx;
 use crate::{NewEvent, SecretHash, StoreError, TenantStore};
 
 /// A ticket to issue.
@@ -87,6 +88,43 @@ pub enum Used {
     Invalid,
 }
 
+/// Adds a ticket if everything is as it should be: its target is still assigned, its source has room, and so have all. One statement, so
+/// that nothing comes between.
+const ISSUE: &str = "INSERT INTO machine_tickets (tenant_id, id, hash, capability, instance_id, source, target, state, issued_at, expires_at) \
+     SELECT $1, $2, $3, $4, $5, $6, $7, 'issued', $8, $9 FROM assignments a WHERE a.tenant_id = $1 AND a.instance_id = $5 AND a.target = $7 \
+     AND (SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND source = $6 AND state = 'issued' AND expires_at > $8 \
+     LIMIT $10) AS own) < $10 \
+     AND (SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND state = 'issued' AND expires_at > $8 LIMIT $11) AS every) < $11 \
+     AND ($12 = 0 OR (SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND source = $6 AND issued_at > $13 \
+     AND issued_at <= $8 LIMIT $12) AS recent) < $12)";
+
+/// Finds out what stood against a ticket.
+async fn why_not(
+    tx: &mut Tx,
+    new: &NewMachineTicket,
+    limits: ReachLimits,
+) -> Result<IssuedMachineTicket, StoreError> {
+    let recent = "SELECT issued_at FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND issued_at > $3 AND issued_at <= $5 \
+         ORDER BY issued_at DESC LIMIT $4";
+    let assigned =
+        "SELECT 1 FROM assignments WHERE tenant_id = $1 AND instance_id = $2 AND target = $3";
+    let target = new.target.to_string();
+    if tx.row(assigned, args![new.instance, target]).await?.is_none() {
+        return Ok(IssuedMachineTicket::Gone);
+    }
+    if limits.tickets_per_minute > 0 {
+        let most = i64::from(limits.tickets_per_minute);
+        let since = new.at - adit_domain::reach::WINDOW;
+        let rows = tx.rows(recent, args![new.source.to_string(), since, most, new.at]).await?;
+        if rows.len() as u64 >= u64::from(limits.tickets_per_minute) {
+            let oldest = rows.into_iter().next_back();
+            let at = oldest.map(|mut row| row.time()).transpose()?.unwrap_or(new.at);
+            return Ok(IssuedMachineTicket::TooOften(at + adit_domain::reach::WINDOW));
+        }
+    }
+    Ok(IssuedMachineTicket::Full)
+}
+
 macro_rules! ticket {
     ($where:literal) => {
         concat!(
@@ -97,6 +135,32 @@ macro_rules! ticket {
         )
     };
 }
+
+/// A column of a ticket's instance.
+macro_rules! of_instance {
+    ($column:literal) => {
+        concat!(
+            "(SELECT i.",
+            $column,
+            " FROM instances i WHERE i.tenant_id = $1 AND i.id = machine_tickets.instance_id)"
+        )
+    };
+}
+
+/// Uses a ticket, and gives the columns that `ticket!` gives.
+const USE: &str = concat!(
+    "UPDATE machine_tickets SET state = 'redeemed', redeemed_at = $4, retry = $5 WHERE tenant_id = $1 AND hash = $2 AND target = $3 \
+     AND state = 'issued' AND expires_at > $4 AND EXISTS \
+     (SELECT 1 FROM instances i WHERE i.tenant_id = $1 AND i.id = machine_tickets.instance_id) \
+     RETURNING id, capability, instance_id, source, target, state, issued_at, expires_at, redeemed_at, ",
+    of_instance!("strategies"),
+    ", ",
+    of_instance!("preferred"),
+    ", ",
+    of_instance!("host"),
+    ", ",
+    of_instance!("port")
+);
 
 impl TenantStore {
     /// Issues a ticket, as far as the limits allow.
@@ -112,46 +176,26 @@ impl TenantStore {
     where
         E: FnOnce(&IssuedMachineTicket) -> Vec<NewEvent> + Send + 'static,
     {
-        let recent = "SELECT issued_at FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND issued_at > $3 AND issued_at <= $5 ORDER BY issued_at DESC LIMIT $4";
-        let live = "SELECT (SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 AND source = $2 AND state = 'issued' \
-             AND expires_at > $3 LIMIT $4) AS own), (SELECT count(*) FROM (SELECT 1 FROM machine_tickets WHERE tenant_id = $1 \
-             AND state = 'issued' AND expires_at > $3 LIMIT $5) AS every)";
-        // The assignment is looked at again in the same transaction: one that was taken back meanwhile gives nothing.
-        let sql = "INSERT INTO machine_tickets (tenant_id, id, hash, capability, instance_id, source, target, state, issued_at, expires_at) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, 'issued', $8, $9 FROM assignments WHERE tenant_id = $1 AND instance_id = $5 AND target = $7";
+        let own = args![
+            new.id,
+            new.hash,
+            new.capability.as_str(),
+            new.instance,
+            new.source.to_string(),
+            new.target.to_string(),
+            new.at,
+            new.expires_at,
+            i64::from(ReachLimits::share(limits.tickets)),
+            i64::from(limits.tickets),
+            i64::from(limits.tickets_per_minute),
+            new.at - adit_domain::reach::WINDOW
+        ];
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let source = new.source.to_string();
-                if limits.tickets_per_minute > 0 {
-                    let most = i64::from(limits.tickets_per_minute);
-                    let since = new.at - adit_domain::reach::WINDOW;
-                    let rows = tx.rows(recent, args![source.clone(), since, most, new.at]).await?;
-                    if rows.len() as u64 >= u64::from(limits.tickets_per_minute) {
-                        let oldest = rows.into_iter().next_back();
-                        let at = oldest.map(|mut row| row.time()).transpose()?.unwrap_or(new.at);
-                        return Ok(IssuedMachineTicket::TooOften(at + adit_domain::reach::WINDOW));
-                    }
+                if tx.run(ISSUE, own).await? > 0 {
+                    return Ok(IssuedMachineTicket::Issued);
                 }
-                let (share, most) = (ReachLimits::share(limits.tickets), limits.tickets);
-                let own = args![source.clone(), new.at, i64::from(share), i64::from(most)];
-                let row = tx.row(live, own).await?;
-                let mut row = row.ok_or(StoreError::Corrupt("count"))?;
-                let (mine, every): (u32, u32) = (row.count()?, row.count()?);
-                if mine >= share || every >= most {
-                    return Ok(IssuedMachineTicket::Full);
-                }
-                let own = args![
-                    new.id,
-                    new.hash,
-                    new.capability.as_str(),
-                    new.instance,
-                    source,
-                    new.target.to_string(),
-                    new.at,
-                    new.expires_at
-                ];
-                let issued = tx.run(sql, own).await?;
-                Ok(if issued > 0 { IssuedMachineTicket::Issued } else { IssuedMachineTicket::Gone })
+                why_not(tx, &new, limits).await
             })
         })
         .await
@@ -189,23 +233,19 @@ impl TenantStore {
         E: FnOnce(&Used) -> Vec<NewEvent> + Send + 'static,
     {
         let target = target.to_string();
-        let sql = "UPDATE machine_tickets SET state = 'redeemed', redeemed_at = $4, retry = $5 WHERE tenant_id = $1 AND hash = $2 AND target = $3 \
-             AND state = 'issued' AND expires_at > $4 AND EXISTS \
-             (SELECT 1 FROM instances i WHERE i.tenant_id = $1 AND i.id = machine_tickets.instance_id)";
         let late = "UPDATE machine_tickets SET state = 'revoked' WHERE tenant_id = $1 AND hash = $2 AND state = 'issued' AND expires_at <= $3";
         let again = ticket!(
             " AND t.hash = $2 AND t.target = $3 AND t.state = 'redeemed' AND t.retry = $4 AND t.redeemed_at >= $5"
         );
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let found = if tx.run(sql, args![hash, target.clone(), now, retry]).await? > 0 {
-                    tx.row(ticket!(" AND t.hash = $2"), args![hash]).await?
-                } else {
+                let mut found = tx.row(USE, args![hash, target.clone(), now, retry]).await?;
+                if found.is_none() {
                     // One that came too late stays refused, should the clock be set back.
                     tx.run(late, args![hash, now]).await?;
                     let since = now - adit_domain::reach::VALIDATED_FOR;
-                    tx.row(again, args![hash, target, retry, since]).await?
-                };
+                    found = tx.row(again, args![hash, target, retry, since]).await?;
+                }
                 Ok(match found {
                     Some(mut row) => Used::Once(Box::new(read(&mut row)?)),
                     None => Used::Invalid,
