@@ -217,12 +217,7 @@ impl Gateway {
         let sign_ins = SignIns::new(&settings, &keys, &*ids)?;
         let support_key =
             CodeKey::new(&derive(keys.session_secret.expose(), b"adit support codes v1"));
-        let secret = keys.session_secret.expose();
-        let ticket_ids = TicketIds::new(
-            &derive(secret, b"adit ticket ids v1"),
-            &derive(secret, b"adit ticket hashes v1"),
-            &derive(secret, b"adit ticket retries v1"),
-        );
+        let ticket_ids = ticket_ids(keys.session_secret.expose());
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
         let gateway = Arc::new_cyclic(|me| Self {
@@ -362,6 +357,14 @@ impl Gateway {
             }
         }
     }
+}
+
+fn ticket_ids(secret: &str) -> TicketIds {
+    TicketIds::new(
+        &derive(secret, b"adit ticket ids v1"),
+        &derive(secret, b"adit ticket hashes v1"),
+        &derive(secret, b"adit ticket retries v1"),
+    )
 }
 
 /// Derives 32 bytes for one purpose from the session secret (HKDF-SHA256, RFC 5869).
