@@ -75,7 +75,7 @@ async fn one_machine_reaches_another_by_a_ticket() {
 
 #[tokio::test]
 async fn a_ticket_opens_once_and_every_failure_is_answered_alike() {
-    // TIX-42, TKT-01, TKT-04, TKT-18
+    // TIX-42, TKT-01, TKT-04, TKT-18, BEY-5
     let pair = Reach::start().await;
     let used = pair.ticket().await;
     assert_eq!(pair.validate(&used).await.0, 200);
