@@ -22,7 +22,7 @@ pub struct Identity {
     /// The authority's certificates.
     pub(crate) authorities: Vec<CertificateDer<'static>>,
     name: CertificateName,
-    renewed_pem: Zeroizing<String>,
+    pem_bundle: Zeroizing<String>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -38,7 +38,7 @@ impl Clone for Identity {
             key: self.key.clone_key(),
             authorities: self.authorities.clone(),
             name: self.name.clone(),
-            renewed_pem: self.renewed_pem.clone(),
+            pem_bundle: self.pem_bundle.clone(),
         }
     }
 }
@@ -104,8 +104,8 @@ impl Identity {
         let mut pems: Vec<Pem> =
             chain.iter().map(|der| Pem::new("CERTIFICATE", der.as_ref())).collect();
         pems.push(Pem::new(kind_of(&key), key.secret_der()));
-        let renewed_pem = Zeroizing::new(pem::encode_many(&pems));
-        Ok(Self { chain, key, authorities, name, renewed_pem })
+        let pem_bundle = Zeroizing::new(pem::encode_many(&pems));
+        Ok(Self { chain, key, authorities, name, pem_bundle })
     }
 
     /// Tells whom the certificate names.
@@ -125,7 +125,7 @@ impl Identity {
 
     /// Makes an HTTP client that shows the certificate and trusts the authority alone.
     pub(crate) fn http(&self) -> Result<reqwest::Client, TicketError> {
-        let identity = reqwest::Identity::from_pem(self.renewed_pem.as_bytes());
+        let identity = reqwest::Identity::from_pem(self.pem_bundle.as_bytes());
         let authorities = self.authorities.iter().map(|der| reqwest::Certificate::from_der(der));
         Ok(reqwest::Client::builder()
             .no_proxy()

@@ -9,7 +9,7 @@ use super::instance::read_id;
 use super::{Guest, LIST, decide, facts_of, instance_party};
 use crate::Gateway;
 use crate::access::Refusal;
-use crate::audit::Actor;
+use crate::audit::{Actor, Draft};
 use crate::bus::Change;
 
 /// What a heartbeat is answered.
@@ -178,16 +178,7 @@ impl Gateway {
         reason: Lapse,
         by: &Actor,
     ) -> Result<(), Refusal> {
-        let (source, target) = (peer_label(&session.source), peer_label(&session.target));
-        let event = self
-            .event(
-                "session.end",
-                by,
-                format!("The session of {target} on {source} is over: {reason}"),
-            )
-            .on(instance_party(session.instance, &session.capability))
-            .with("session", json!(session.id.to_string()))
-            .with("reason", json!(reason.as_str()));
+        let event = self.reach_end_event(session, reason, by);
         let tell = move |ended: &Option<MachineSession>| match ended {
             Some(_) => event.only(),
             None => vec![],
@@ -202,6 +193,21 @@ impl Gateway {
             Ok(())
         })
         .await
+    }
+
+    /// Tells the audit log that a session is over.
+    pub(super) fn reach_end_event(
+        &self,
+        session: &MachineSession,
+        reason: Lapse,
+        by: &Actor,
+    ) -> Draft {
+        let (source, target) = (peer_label(&session.source), peer_label(&session.target));
+        let sentence = format!("The session of {target} on {source} is over: {reason}");
+        self.event("session.end", by, sentence)
+            .on(instance_party(session.instance, &session.capability))
+            .with("session", json!(session.id.to_string()))
+            .with("reason", json!(reason.as_str()))
     }
 
     /// Cuts the streams of a session that is over, and tells both ends.

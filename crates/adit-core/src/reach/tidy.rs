@@ -46,20 +46,8 @@ impl Gateway {
         for session in &tidied.lapsed {
             let reason = session.reason.unwrap_or(Lapse::Inactive);
             self.cut_reach(session, reason);
-            let (source, target) = (
-                adit_domain::reach::peer_label(&session.source),
-                adit_domain::reach::peer_label(&session.target),
-            );
             let actor = Actor { tenant: session.tenant, ..Actor::gateway(self) };
-            let event = self
-                .event(
-                    "session.end",
-                    &actor,
-                    format!("The session of {target} on {source} is over: {reason}"),
-                )
-                .on(super::instance_party(session.instance, &session.capability))
-                .with("session", json!(session.id.to_string()))
-                .with("reason", json!(reason.as_str()));
+            let event = self.reach_end_event(session, reason, &actor);
             self.note(event).await;
         }
         Ok(())
