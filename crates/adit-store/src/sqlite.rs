@@ -56,6 +56,7 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_WAIT)
         .pragma("trusted_schema", "OFF")
+        .pragma("temp_store", "MEMORY")
         .pragma("journal_size_limit", LOG_BYTES)
 }
 

@@ -14,7 +14,7 @@ use crate::gateway::{Hold, Opener};
 use crate::reads::Reads;
 use crate::sql::args;
 use crate::tx::{Scope, Tx};
-use crate::writer::{Writer, WriterTask};
+use crate::writer::{Changes, Writer, WriterTask};
 use crate::{NewEvent, StoreError, migrate, postgres, sqlite};
 
 /// Which database.
@@ -200,7 +200,7 @@ impl Store {
         E: FnOnce(&T) -> Vec<NewEvent> + Send + 'static,
         W: for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
-        self.inner.writer.write(Scope::System, tell, work).await
+        self.inner.writer.write((Scope::System, Changes::Freely), tell, work).await
     }
 }
 
@@ -221,7 +221,19 @@ impl TenantStore {
         E: FnOnce(&T) -> Vec<NewEvent> + Send + 'static,
         W: for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
-        self.store.inner.writer.write(Scope::Tenant(self.tenant), tell, work).await
+        let how = (Scope::Tenant(self.tenant), Changes::Freely);
+        self.store.inner.writer.write(how, tell, work).await
+    }
+
+    /// Writes what changes by one statement at most: quicker than [`Self::write`], see [`Changes::Once`].
+    pub(crate) async fn write_once<T, E, W>(&self, tell: E, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        E: FnOnce(&T) -> Vec<NewEvent> + Send + 'static,
+        W: for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        let how = (Scope::Tenant(self.tenant), Changes::Once);
+        self.store.inner.writer.write(how, tell, work).await
     }
 
     pub(crate) async fn rows(

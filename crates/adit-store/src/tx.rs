@@ -1,5 +1,7 @@
 //! The writer's connection inside a transaction, and the one place that scopes statements to a tenant.
 
+use std::sync::LazyLock;
+
 use adit_domain::{GatewayId, TenantId};
 use adit_wire::audit::Chain;
 use sqlx::postgres::PgConnection;
@@ -80,11 +82,23 @@ pub(crate) struct Tx {
     scope: Scope,
     walled: Option<Scope>,
     access_changed: bool,
+    /// Whether the operation that runs has changed a row.
+    changed: bool,
+    /// Events that are linked and not yet written.
+    unwritten: Vec<(TenantId, Vec<Arg>)>,
 }
 
 impl Tx {
     pub(crate) fn new(connection: Connection, gateway: GatewayId) -> Self {
-        Self { connection, gateway, scope: Scope::System, walled: None, access_changed: false }
+        Self {
+            connection,
+            gateway,
+            scope: Scope::System,
+            walled: None,
+            access_changed: false,
+            changed: false,
+            unwritten: Vec::new(),
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -97,6 +111,7 @@ impl Tx {
     pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
         self.walled = None;
         self.access_changed = false;
+        self.unwritten.clear();
         let begin = match self.dialect() {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
@@ -114,6 +129,17 @@ impl Tx {
         self.walled = None;
         self.plain("ROLLBACK TO SAVEPOINT operation").await?;
         self.plain("RELEASE SAVEPOINT operation").await
+    }
+
+    /// Begins an operation in its scope.
+    pub(crate) async fn enter_operation(&mut self, scope: Scope) -> Result<(), StoreError> {
+        self.changed = false;
+        self.enter(scope).await
+    }
+
+    /// Tells whether the operation that runs has changed, or may have changed, a row.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
     }
 
     /// Goes on in a scope.
@@ -141,7 +167,9 @@ impl Tx {
         own: Vec<Arg>,
     ) -> Result<u64, StoreError> {
         let all = self.scope.arguments(sql, own);
-        self.connection.link().run(sql, &all).await
+        let rows = self.connection.link().run(sql, &all).await?;
+        self.changed |= rows > 0;
+        Ok(rows)
     }
 
     /// Runs a statement and gives its rows. In a tenant's scope `$1` is the tenant.
@@ -151,7 +179,9 @@ impl Tx {
         own: Vec<Arg>,
     ) -> Result<Vec<Row>, StoreError> {
         let all = self.scope.arguments(sql, own);
-        self.connection.link().rows(sql, &all).await
+        let rows = self.connection.link().rows(sql, &all).await?;
+        self.changed |= !rows.is_empty() && !sql.starts_with("SELECT ");
+        Ok(rows)
     }
 
     /// Runs a statement and gives its first row.
@@ -174,28 +204,72 @@ impl Tx {
         self.access_changed
     }
 
-    /// Appends events to the gateway's chain, whose end is `chain`.
+    /// Links events to the gateway's chain, whose end is `chain`. PostgreSQL gets them at once, so that one which it refuses fails its own
+    /// operation; SQLite, which refuses none, gets those of a batch together.
     pub(crate) async fn append(
         &mut self,
         chain: &mut Chain,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
         let tenant = self.tenant();
-        if !events.is_empty() {
-            self.enter(Scope::Tenant(tenant)).await?;
-        }
-        for event in events {
+        let link = |event: NewEvent| {
             let event = event.of(tenant, self.gateway);
             let record = chain.append(event.canonical().into_bytes());
-            self.run(INSERT_EVENT, crate::audit::columns(event, record)?).await?;
+            crate::audit::columns(event, record).map(|columns| (tenant, columns))
+        };
+        // Of an operation that fails none is kept.
+        let linked: Vec<_> = events.into_iter().map(link).collect::<Result<_, _>>()?;
+        self.unwritten.extend(linked);
+        match self.dialect() {
+            Dialect::Postgres => self.flush().await,
+            Dialect::Sqlite => Ok(()),
+        }
+    }
+
+    /// Writes the events that are linked and not yet written.
+    pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        let mut left = std::mem::take(&mut self.unwritten);
+        while let Some((tenant, _)) = left.first() {
+            let tenant = *tenant;
+            let same = left.iter().take_while(|(whose, _)| *whose == tenant).count();
+            let (sql, count) = insert_of(same);
+            let rest = left.split_off(count);
+            let own = left.into_iter().flat_map(|(_, columns)| columns).collect();
+            self.enter(Scope::Tenant(tenant)).await?;
+            self.run(sql, own).await?;
+            left = rest;
         }
         Ok(())
     }
 }
 
-const INSERT_EVENT: &str = "INSERT INTO audit_events (tenant_id, gateway_id, seq, id, at, event, actor_kind, actor_id, actor_name, \
-     target_kind, target_id, target_name, outcome, body, prev, hash) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+/// Gives the statement that writes the most events of so many, and how many it writes. There are few statements, so that each is prepared
+/// once; SQLite takes 32,766 values in one.
+fn insert_of(events: usize) -> (&'static str, usize) {
+    static INSERTS: LazyLock<[(usize, String); 4]> =
+        LazyLock::new(|| [64, 16, 4, 1].map(|count| (count, insert_events(count))));
+    let fits = INSERTS.iter().find(|(count, _)| *count <= events);
+    fits.map_or((INSERTS[3].1.as_str(), 1), |(count, sql)| (sql.as_str(), *count))
+}
+
+/// Writes the statement for so many events. `$1` is the tenant of all.
+fn insert_events(count: usize) -> String {
+    let mut sql = String::from(
+        "INSERT INTO audit_events (tenant_id, gateway_id, seq, id, at, event, actor_kind, actor_id, actor_name, target_kind, target_id, \
+         target_name, outcome, body, prev, hash) VALUES ",
+    );
+    for event in 0..count {
+        sql.push_str(if event == 0 { "($1" } else { ", ($1" });
+        for column in 0..EVENT_COLUMNS {
+            sql.push_str(&format!(", ${}", event * EVENT_COLUMNS + column + 2));
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+/// The columns of an event after its tenant.
+const EVENT_COLUMNS: usize = 15;
 
 #[cfg(test)]
 mod tests {

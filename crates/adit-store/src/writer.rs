@@ -3,6 +3,9 @@
 //! An operation runs in a savepoint, so that its failure is its own; its audit events are linked to the gateway's chain there. When
 //! all are done the new end of the chain is written to the gateway's row, guarded by the fencing number, and one commit makes the
 //! lot durable. Only then is anybody answered. A commit that fails leaves nothing behind: see [`WriterTask::settle`].
+//!
+//! What costs is the hand-over of each statement to SQLite's thread. So an operation whose one change is one statement has no
+//! savepoint there ([`Changes::Once`]), and the events of a batch are written together ([`Tx::flush`]).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,9 +40,19 @@ pub(crate) struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
 }
 
+/// How an operation changes what is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Changes {
+    /// By as many statements as it likes: a savepoint undoes those of an operation that fails.
+    Freely,
+    /// By one statement at most, which SQLite undoes by itself when it fails. Should the operation fail after it, the batch is undone.
+    Once,
+}
+
 /// An operation in the queue.
 trait Job: Send {
     fn scope(&self) -> Scope;
+    fn changes(&self) -> Changes;
     /// Takes the operation on, unless its caller has given up.
     fn start(&self) -> bool;
     /// Does the work and gives the events that tell of it.
@@ -56,6 +69,7 @@ const GIVEN_UP: u8 = 2;
 
 struct Operation<T, W, E> {
     scope: Scope,
+    changes: Changes,
     work: Option<W>,
     tell: Option<E>,
     outcome: Option<Result<T, StoreError>>,
@@ -72,7 +86,7 @@ impl Writer {
     /// Runs an operation in the next batch and answers once it is durable.
     pub(crate) async fn write<T, W, E>(
         &self,
-        scope: Scope,
+        (scope, changes): (Scope, Changes),
         tell: E,
         work: W,
     ) -> Result<T, StoreError>
@@ -85,6 +99,7 @@ impl Writer {
         let (reply, mut answer) = oneshot::channel();
         let operation = Operation {
             scope,
+            changes,
             work: Some(work),
             tell: Some(tell),
             outcome: None,
@@ -119,6 +134,10 @@ where
 {
     fn scope(&self) -> Scope {
         self.scope
+    }
+
+    fn changes(&self) -> Changes {
+        self.changes
     }
 
     fn start(&self) -> bool {
@@ -165,6 +184,17 @@ pub(crate) struct WriterTask {
     pub(crate) access: watch::Sender<u64>,
     pub(crate) broken: watch::Sender<bool>,
     pub(crate) stop: Arc<Notify>,
+}
+
+/// What undoes an operation that fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Guard {
+    /// It is alone: the batch's end.
+    Batch,
+    /// Its savepoint.
+    Savepoint,
+    /// The one statement that changes anything, by failing.
+    Statement,
 }
 
 /// What a batch came to.
@@ -242,33 +272,58 @@ impl WriterTask {
         let mut chain = self.hold.chain;
         let mut succeeded = 0;
         for job in jobs {
-            if !alone {
+            let guard = self.guard(job.as_ref(), alone);
+            if guard == Guard::Savepoint {
                 self.tx.plain("SAVEPOINT operation").await?;
             }
-            match self.run_one(job.as_mut(), &mut chain).await {
-                Ok(()) => {
-                    succeeded += 1;
-                    if !alone {
-                        self.tx.plain("RELEASE SAVEPOINT operation").await?;
-                    }
-                }
-                Err(error) if error.breaks_connection() => return Err(error),
-                Err(error) => {
-                    job.fail(error);
-                    if !alone {
-                        self.tx.undo().await?;
-                    }
-                }
+            let outcome = self.run_one(job.as_mut(), &mut chain).await;
+            if self.settle_one(job.as_mut(), guard, outcome).await? {
+                succeeded += 1;
             }
         }
         if succeeded == 0 {
             self.tx.plain("ROLLBACK").await?;
             return Ok(Done::Nothing);
         }
+        self.tx.flush().await?;
         let hold = Hold { batch: self.hold.batch + 1, chain, ..self.hold };
         hold.write(&mut self.tx).await?;
         self.tx.plain("COMMIT").await?;
         Ok(Done::Committed(hold))
+    }
+
+    /// Says what undoes an operation that fails.
+    fn guard(&self, job: &dyn Job, alone: bool) -> Guard {
+        match (alone, self.tx.dialect(), job.changes()) {
+            (true, ..) => Guard::Batch,
+            (false, Dialect::Sqlite, Changes::Once) => Guard::Statement,
+            (false, ..) => Guard::Savepoint,
+        }
+    }
+
+    /// Keeps or undoes what an operation did, and tells whether it is kept.
+    async fn settle_one(
+        &mut self,
+        job: &mut dyn Job,
+        guard: Guard,
+        outcome: Result<(), StoreError>,
+    ) -> Result<bool, StoreError> {
+        let error = match outcome {
+            Ok(()) if guard == Guard::Savepoint => {
+                self.tx.plain("RELEASE SAVEPOINT operation").await?;
+                return Ok(true);
+            }
+            Ok(()) => return Ok(true),
+            Err(error) => error,
+        };
+        if error.breaks_connection() || guard == Guard::Statement && self.tx.has_changed() {
+            return Err(error);
+        }
+        job.fail(error);
+        if guard == Guard::Savepoint {
+            self.tx.undo().await?;
+        }
+        Ok(false)
     }
 
     /// Begins a transaction; a connection that a server ended while nobody used it is replaced, as nothing was begun on it.
@@ -283,7 +338,7 @@ impl WriterTask {
 
     /// Runs one operation and links its events; a failure leaves the chain as it was.
     async fn run_one(&mut self, job: &mut dyn Job, chain: &mut Chain) -> Result<(), StoreError> {
-        self.tx.enter(job.scope()).await?;
+        self.tx.enter_operation(job.scope()).await?;
         let before = *chain;
         let run = async {
             let events = job.run(&mut self.tx).await?;

@@ -89,16 +89,48 @@ pub enum Opened {
     Full,
 }
 
+/// The columns of a session, each with the name of its table before it.
 macro_rules! columns {
-    () => {
-        "s.id, s.tenant_id, s.ticket_id, s.capability, s.instance_id, s.source, s.target, s.status, s.created_at, s.heard_at, s.grace_at, \
-         s.ended_at, s.reason"
+    ($of:literal) => {
+        concat!(
+            $of,
+            "id, ",
+            $of,
+            "tenant_id, ",
+            $of,
+            "ticket_id, ",
+            $of,
+            "capability, ",
+            $of,
+            "instance_id, ",
+            $of,
+            "source, ",
+            $of,
+            "target, ",
+            $of,
+            "status, ",
+            $of,
+            "created_at, ",
+            $of,
+            "heard_at, ",
+            $of,
+            "grace_at, ",
+            $of,
+            "ended_at, ",
+            $of,
+            "reason"
+        )
     };
 }
 
 macro_rules! session {
     ($where:literal) => {
-        concat!("SELECT ", columns!(), " FROM machine_sessions s WHERE s.tenant_id = $1", $where)
+        concat!(
+            "SELECT ",
+            columns!("s."),
+            " FROM machine_sessions s WHERE s.tenant_id = $1",
+            $where
+        )
     };
 }
 
@@ -107,7 +139,7 @@ macro_rules! with_facts {
     ($where:literal) => {
         concat!(
             "SELECT ",
-            columns!(),
+            columns!("s."),
             ", EXISTS (SELECT 1 FROM certificates c WHERE c.tenant_id = s.tenant_id AND c.name = s.source AND c.revoked_at IS NULL AND c.not_after > $2) \
              AND EXISTS (SELECT 1 FROM certificates c WHERE c.tenant_id = s.tenant_id AND c.name = s.source_by AND c.revoked_at IS NULL AND c.not_after > $2), \
              EXISTS (SELECT 1 FROM holdings h WHERE h.tenant_id = s.tenant_id AND h.holder = s.source AND h.capability = s.capability), \
@@ -153,7 +185,7 @@ impl TenantStore {
         let (most, own_most, pair_most) = (limits.sessions, share, (share / 5).max(2));
         let sql = "INSERT INTO machine_sessions (tenant_id, id, ticket_id, capability, instance_id, source, target, source_by, target_by, status, \
              created_at, heard_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', $10, $10)";
-        self.write(tell, move |tx| {
+        self.write_once(tell, move |tx| {
             Box::pin(async move {
                 let limits = [most, own_most, pair_most].map(i64::from);
                 let own = args![hash, target, since, limits[0], limits[1], limits[2]];
@@ -267,7 +299,7 @@ impl TenantStore {
              WHERE tenant_id = $1 AND id = $2 AND status <> 'dead'";
         let status = status.map(|one| one.as_str().to_owned());
         let heard =
-            self.write(crate::silent, move |tx| Box::pin(tx.run(sql, args![id, at, status])));
+            self.write_once(crate::silent, move |tx| Box::pin(tx.run(sql, args![id, at, status])));
         Ok(heard.await? > 0)
     }
 
@@ -285,13 +317,14 @@ impl TenantStore {
     where
         E: FnOnce(&Option<MachineSession>) -> Vec<NewEvent> + Send + 'static,
     {
-        let sql = "UPDATE machine_sessions SET status = 'dead', ended_at = $3, reason = $4 WHERE tenant_id = $1 AND id = $2 AND status <> 'dead'";
-        self.write(tell, move |tx| {
+        let sql = concat!(
+            "UPDATE machine_sessions SET status = 'dead', ended_at = $3, reason = $4 \
+             WHERE tenant_id = $1 AND id = $2 AND status <> 'dead' RETURNING ",
+            columns!("")
+        );
+        self.write_once(tell, move |tx| {
             Box::pin(async move {
-                if tx.run(sql, args![id, at, reason.as_str()]).await? == 0 {
-                    return Ok(None);
-                }
-                let row = tx.row(session!(" AND s.id = $2"), args![id]).await?;
+                let row = tx.row(sql, args![id, at, reason.as_str()]).await?;
                 row.map(|mut row| read(&mut row)).transpose()
             })
         })

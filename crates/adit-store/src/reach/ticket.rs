@@ -190,7 +190,7 @@ impl TenantStore {
             i64::from(limits.tickets_per_minute),
             new.at - adit_domain::reach::WINDOW
         ];
-        self.write(tell, move |tx| {
+        self.write_once(tell, move |tx| {
             Box::pin(async move {
                 if tx.run(ISSUE, own).await? > 0 {
                     return Ok(IssuedMachineTicket::Issued);
@@ -237,7 +237,7 @@ impl TenantStore {
         let again = ticket!(
             " AND t.hash = $2 AND t.target = $3 AND t.state = 'redeemed' AND t.retry = $4 AND t.redeemed_at >= $5"
         );
-        self.write(tell, move |tx| {
+        self.write_once(tell, move |tx| {
             Box::pin(async move {
                 let mut found = tx.row(USE, args![hash, target.clone(), now, retry]).await?;
                 if found.is_none() {
@@ -296,7 +296,7 @@ impl TenantStore {
         E: FnOnce(&bool) -> Vec<NewEvent> + Send + 'static,
     {
         let sql = "UPDATE machine_tickets SET state = 'revoked', redeemed_at = coalesce(redeemed_at, $3) WHERE tenant_id = $1 AND id = $2";
-        self.write(tell, move |tx| {
+        self.write_once(tell, move |tx| {
             Box::pin(async move { Ok(tx.run(sql, args![id, at]).await? > 0) })
         })
         .await
