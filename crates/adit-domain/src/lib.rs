@@ -18,6 +18,7 @@ pub mod secret;
 pub mod service;
 pub mod session;
 pub mod support;
+pub mod template;
 pub mod ticket;
 pub mod time;
 
@@ -36,4 +37,5 @@ pub use principal::{Principal, PrincipalKind, PrincipalName};
 pub use secret::{Payload, Secret};
 pub use session::{EndReason, RecordingMode};
 pub use support::SupportCode;
+pub use template::Template;
 pub use time::{Clock, Timestamp};
