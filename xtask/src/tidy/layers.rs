@@ -23,10 +23,17 @@ const HELPER: &[&str] =
 
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
 const MECHANISM_UP: &[&str] =
-    &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link"];
+    &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link", "adit-template"];
 /// Planes read lists by the store's named methods; what holds SQL is the store alone.
-const PLANE: &[&str] =
-    &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link", "adit-core"];
+const PLANE: &[&str] = &[
+    "adit-domain",
+    "adit-wire",
+    "adit-session",
+    "adit-store",
+    "adit-link",
+    "adit-template",
+    "adit-core",
+];
 const EDGE: &[&str] = &["adit-domain", "adit-wire", "adit-link"];
 const SHIPPED: &[&str] = &[
     "adit-agent",
@@ -38,6 +45,7 @@ const SHIPPED: &[&str] = &[
     "adit-sdk",
     "adit-session",
     "adit-store",
+    "adit-template",
     "adit-wire",
 ];
 const TESTS: &[&str] = &[
@@ -51,6 +59,7 @@ const TESTS: &[&str] = &[
     "adit-sdk",
     "adit-session",
     "adit-store",
+    "adit-template",
     "adit-testkit",
     "adit-wire",
 ];
@@ -60,6 +69,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "adit-domain", may: &[], never: IO },
     Layer { name: "adit-wire", may: &["adit-domain"], never: IO },
     Layer { name: "adit-session", may: GROUND, never: IO },
+    Layer { name: "adit-template", may: &["adit-domain"], never: IO },
     Layer { name: "adit-store", may: GROUND, never: &["axum", "hyper", "reqwest"] },
     Layer { name: "adit-link", may: GROUND, never: &["axum", "sqlx"] },
     Layer { name: "adit-core", may: MECHANISM_UP, never: PROTOCOLS },
@@ -141,6 +151,14 @@ mod tests {
                 found("adit-agent", json!({"name": used, "kind": null, "path": "/r"})).len(),
                 1
             );
+        }
+    }
+
+    #[test]
+    fn no_parser_of_yaml_stands_on_machines() {
+        for name in ["adit-agent", "adit-helper", "adit-sdk"] {
+            let parser = json!({"name": "adit-template", "kind": null, "path": "/r"});
+            assert_eq!(found(name, parser).len(), 1, "{name}");
         }
     }
 

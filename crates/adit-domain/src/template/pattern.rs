@@ -14,8 +14,8 @@ pub struct Pattern {
 /// The longest pattern, in characters.
 pub const MAX_PATTERN_CHARS: usize = 1024;
 
-/// How large a pattern may become when it is compiled, in bytes: `\w{200}` fits, `(\w{100}){100}` does not.
-const MAX_COMPILED_BYTES: usize = 4 << 20;
+/// How large a pattern may become when it is compiled, in bytes, as the engine has it by itself: `\w{128}` fits, `(\w{100}){100}` does not.
+const MAX_COMPILED_BYTES: usize = 10 << 20;
 
 /// How deeply groups may nest.
 const MAX_NESTING: u32 = 32;
@@ -136,6 +136,9 @@ mod tests {
             assert_eq!(Pattern::new(bad), Err(BadPattern::TooLarge), "{bad}");
         }
         assert!(Pattern::new(&"(".repeat(200)).is_err());
+        for fine in [r"\w{128}", "[a-zA-Z0-9_.-]{1,255}", r"[^\x00-\x1f]{1,255}"] {
+            assert!(Pattern::new(fine).is_ok(), "{fine}");
+        }
     }
 
     #[test]
