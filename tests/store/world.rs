@@ -227,6 +227,7 @@ pub fn new_session(id: SessionId, principal: PrincipalId, machine: MachineId) ->
         run_as: None,
         client: Some("192.0.2.1".to_owned()),
         at: NOW,
+        job: None,
     }
 }
 

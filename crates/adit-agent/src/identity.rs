@@ -4,7 +4,7 @@ use crate::keys::{Admission, Enrolment, KeysError};
 use adit_domain::{MachineId, Secret};
 use adit_link::dial::{DialError, Dialer};
 use rcgen::{CertificateParams, KeyPair};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 /// The dialer of today, and where its key or certificate is kept.
@@ -47,6 +47,11 @@ impl Identity {
     /// Tells whether a new key or certificate would be kept.
     pub(crate) fn can_change(&self) -> bool {
         self.dir.is_some()
+    }
+
+    /// Gives the folder in which the enrolment is kept, where there is one.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
     }
 
     /// Tells whether a refusal is the gateway's own: on the mutual-TLS listener nobody else answers.

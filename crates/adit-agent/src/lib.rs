@@ -5,6 +5,7 @@
 pub mod attended;
 mod dialled;
 mod identity;
+mod job;
 pub mod keys;
 mod registry;
 pub mod ring;

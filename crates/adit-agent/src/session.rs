@@ -18,6 +18,7 @@ pub use link::{FromShellFrame, LinkLost, Received, SessionLink, ToShellFrame};
 pub(crate) use outgoing::exited_message;
 pub use rights::Rights;
 
+use crate::job::Job;
 use crate::ring::Ring;
 use crate::screen::Screen;
 use crate::shell::{Exit, Shell, Size};
@@ -44,7 +45,7 @@ pub enum Command {
 pub type CheckWarrant = Box<dyn Fn(&adit_wire::agent::v1::SignedWarrant) -> Option<Rights> + Send>;
 
 /// How a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// How the shell did.
     pub exit: Exit,
@@ -56,6 +57,16 @@ pub struct Ended {
     pub delivered: bool,
     /// Frames that the warrant did not cover.
     pub refused_frames: u64,
+    /// What there is to say of a job; empty for anything else.
+    pub report: Bytes,
+}
+
+/// What runs in a session.
+pub enum Program {
+    /// A shell or a command.
+    Shell(Shell),
+    /// A job.
+    Job(Job),
 }
 
 /// What a session needs to begin.
@@ -64,8 +75,8 @@ pub struct Opening {
     pub id: SessionId,
     /// Tells this run of the agent from another.
     pub instance: Bytes,
-    /// The live shell.
-    pub shell: Shell,
+    /// The live shell, or the job.
+    pub program: Program,
     /// The size of its terminal.
     pub size: Size,
     /// What the warrant allows.
@@ -138,12 +149,12 @@ impl Session {
         commands: mpsc::Receiver<Command>,
         links: mpsc::Receiver<Box<dyn SessionLink>>,
     ) -> Self {
-        let Opening { id, instance, shell, size, rights, check_warrant, link_is_lost } = opening;
+        let Opening { id, instance, program, size, rights, check_warrant, link_is_lost } = opening;
         let now = Instant::now();
         let mut session = Self {
             id,
             instance,
-            shell: ShellStream::new(shell),
+            shell: ShellStream::new(program),
             ring: Ring::default(),
             screen: Screen::new(size),
             input: Input::default(),
@@ -359,7 +370,14 @@ impl Session {
             Phase::Running => (Exit::Lost, None),
         };
         let (output_position, delivered) = (self.ring.end(), self.is_delivered());
-        Ended { exit, code, output_position, delivered, refused_frames: self.refused_frames }
+        Ended {
+            exit,
+            code,
+            output_position,
+            delivered,
+            refused_frames: self.refused_frames,
+            report: self.shell.report(),
+        }
     }
 }
 

@@ -8,7 +8,9 @@ mod spawner;
 pub use environment::is_allowed;
 pub use spawner::{SpawnError, Spawner};
 
+use crate::job::Sandbox;
 use crate::supervise::{COMMAND_END, COMMAND_SIGNAL, ExitMessage};
+use adit_domain::Code;
 use std::io;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -88,6 +90,48 @@ pub enum Exit {
     Signal(i32),
     /// The supervisor was killed, and everything with it.
     Lost,
+    /// A job's sandbox ended it, or did not begin it.
+    Because(Code),
+}
+
+/// The agent's line to whatever keeps a session's processes. Dropping it ends the session.
+#[derive(Debug)]
+pub enum Keeper {
+    /// A supervisor, around a shell or a command.
+    Supervisor(Supervisor),
+    /// A sandbox, around a job.
+    Sandbox(Box<Sandbox>),
+}
+
+impl Keeper {
+    /// Asks for the end of everything that the session started.
+    pub(crate) fn end(&self) {
+        match self {
+            Self::Supervisor(supervisor) => supervisor.end(),
+            Self::Sandbox(sandbox) => sandbox.cancel(),
+        }
+    }
+
+    /// Sends a signal to the shell's process group. A job takes none.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        match self {
+            Self::Supervisor(supervisor) => supervisor.signal(signal),
+            Self::Sandbox(_) => tracing::debug!("a job takes no signals"),
+        }
+    }
+
+    pub(crate) fn poll_exited(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        match self {
+            Self::Supervisor(supervisor) => supervisor.poll_exited(cx),
+            Self::Sandbox(sandbox) => sandbox.poll_ended(cx),
+        }
+    }
+}
+
+impl From<Supervisor> for Keeper {
+    fn from(supervisor: Supervisor) -> Self {
+        Self::Supervisor(supervisor)
+    }
 }
 
 /// The agent's line to a supervisor. Dropping it ends the session.

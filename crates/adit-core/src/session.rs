@@ -414,6 +414,7 @@ impl Gateway {
             epoch: self.epoch(),
             run_as: session.run_as.clone().unwrap_or_default(),
             grace_ms: ms(self.settings.grace),
+            job: bytes::Bytes::new(),
         };
         warrant::sign(&statement, &self.keys.authority)
     }
@@ -542,5 +543,6 @@ fn spawn_of(session: &Session) -> pb::Spawn {
         command: session.command.clone(),
         pty: session.pty || session.kind == SessionKind::Shell,
         env: session.env.iter().cloned().collect(),
+        job: None,
     }
 }

@@ -137,6 +137,7 @@ impl Gateway {
             run_as: None,
             client: caller.address.map(|a| a.to_string()),
             at: now,
+            job: None,
         };
         let sentence =
             format!("{} asked for a session on {}", caller.principal.name.name(), machine.label);

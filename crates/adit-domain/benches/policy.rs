@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use adit_domain::policy::{
-    Circumstances, Conditions, GrantFacts, MachineTarget, Selection, Target,
+    Circumstances, Conditions, GrantFacts, MachineTarget, Scopes, Selection, Target,
 };
 use adit_domain::role::BuiltInRole;
 use adit_domain::{
@@ -20,6 +20,7 @@ fn facts(grants: u128) -> Facts {
         id: GrantId(Uuid::from_u128(number)),
         role: BuiltInRole::Operator.as_str().to_owned(),
         capabilities: BuiltInRole::Operator.capabilities(),
+        scopes: Scopes::default(),
         on: Selection::Machines(vec![MachineId(Uuid::from_u128(number))]),
         expires_at: Some(Timestamp(i64::MAX)),
         conditions: Conditions {

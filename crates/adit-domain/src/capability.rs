@@ -61,6 +61,12 @@ capabilities! {
     TicketView = "ticket:view";
     /// Registers scopes, gives machines capabilities, assigns them to each other, ends what is between them.
     TicketManage = "ticket:manage";
+    /// Runs templates.
+    JobRun = "job:run";
+    /// Sees others' jobs and their output.
+    JobView = "job:view";
+    /// Cancels others' jobs.
+    JobCancel = "job:cancel";
 }
 
 impl Capability {

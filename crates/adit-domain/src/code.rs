@@ -233,6 +233,36 @@ codes! {
     SupportStopped = "support.stopped", 410, 1008, "The person at the machine ended the support.";
     /// The technician ended it, or took the code back.
     SupportWithdrawn = "support.withdrawn", 410, 1008, "The technician ended the support.";
+    /// No template of that name, or none that the caller may run.
+    TemplateUnknown = "template.unknown", 404, 1008, "There is no such template, or you may not run it. `adit templates ls` lists yours.";
+    /// A machine that the template is not for.
+    TemplateTarget = "template.target", 403, 1008, "This template does not run on this machine.";
+    /// Parameters that the template does not take.
+    JobParameters = "job.parameters", 400, 1008, "The parameters are not as the template wants them.";
+    /// A key that was used for something else.
+    JobIdempotency = "job.idempotency_key", 409, 1008, "This idempotency key was used for another job. Take a new one.";
+    /// No such job, or none that the caller may know of.
+    JobUnknown = "job.unknown", 404, 1008, "There is no such job, or you may not see it.";
+    /// As many waiting jobs as may be.
+    JobQueueFull = "job.queue_full", 429, 1013, "There are as many waiting jobs as this gateway keeps. Try again later.";
+    /// A job that is over.
+    JobOver = "job.over", 409, 1008, "This job is over.";
+    /// The job ran for as long as it may.
+    JobTimedOut = "job.timed_out", 410, 1008, "The job took longer than it may.";
+    /// Somebody with the right to cancelled it.
+    JobCancelled = "job.cancelled", 410, 1008, "The job was cancelled.";
+    /// The machine or its agent went while the job ran.
+    JobInterrupted = "job.interrupted", 410, 1011, "The machine or its agent stopped while the job ran; nobody knows how far it came.";
+    /// Its machine did not come within the time that a job waits.
+    JobExpired = "job.expired", 410, 1008, "The job waited for longer than a job waits, and was not run.";
+    /// It used more than it may.
+    JobResource = "job.resource_exceeded", 410, 1008, "The job used more than it may.";
+    /// The machine cannot confine it as its template demands.
+    SandboxUnavailable = "job.sandbox_unavailable", 410, 1011, "This machine cannot confine the job as its template demands, so it was not run. `adit doctor` there says why.";
+    /// A path leads where it may not, seen from the machine.
+    JobPathRefused = "job.path_refused", 410, 1008, "A path parameter leads where it may not on that machine, so the job was not run.";
+    /// The template's program is not on the machine.
+    JobProgram = "job.program_unavailable", 410, 1011, "The template's program is not on that machine, or cannot be run.";
     /// Its longest length.
     SupportExpired = "support.expired", 410, 1008, "The support reached its longest length.";
 }

@@ -66,6 +66,8 @@ ids! {
     MachineId;
     /// A live right in use.
     SessionId;
+    /// A vetted command that somebody asked for.
+    JobId;
     /// The handle of a ticket; never its secret.
     TicketId;
     /// What a machine offers to others for one scope.

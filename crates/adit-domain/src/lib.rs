@@ -7,6 +7,7 @@ pub mod capability;
 pub mod certificate;
 pub mod code;
 pub mod id;
+pub mod job;
 pub mod machine;
 pub mod password;
 pub mod policy;
@@ -26,9 +27,9 @@ pub use capability::{Capabilities, Capability};
 pub use certificate::CertificateName;
 pub use code::Code;
 pub use id::{
-    CertificateId, EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, InstanceId, KeyId,
-    MachineId, PrincipalId, RequestId, RoleId, SessionId, StreamId, TeamId, TenantId, TicketId,
-    TokenId,
+    CertificateId, EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, InstanceId, JobId,
+    KeyId, MachineId, PrincipalId, RequestId, RoleId, SessionId, StreamId, TeamId, TenantId,
+    TicketId, TokenId,
 };
 pub use machine::MachineLabel;
 pub use password::Password;

@@ -17,12 +17,14 @@ use crate::{
 pub mod attended;
 pub mod condition;
 pub mod explain;
+pub mod job;
 mod reach;
 pub mod selection;
 
 pub use attended::{Attended, Consent};
 pub use condition::{Conditions, Unmet};
 pub use explain::explain;
+pub use job::{JobTarget, Scopes};
 pub use selection::{Matcher, Selection};
 
 /// What a decision rests on, as the database has it now.
@@ -60,6 +62,8 @@ pub struct GrantFacts {
     pub role: String,
     /// What the role allows.
     pub capabilities: Capabilities,
+    /// Which templates' scopes the role holds.
+    pub scopes: Scopes,
     /// On what.
     pub on: Selection,
     /// When it ends by itself.
@@ -81,6 +85,8 @@ pub enum Target {
     Gateway,
     /// A stream from one machine to another.
     Reach(Box<Reach>),
+    /// A template on a machine.
+    Job(Box<JobTarget>),
 }
 
 /// What policy looks at of a machine. It is the gateway's own word about it, never the machine's.
@@ -175,6 +181,12 @@ pub enum Denial {
     /// Grants cover the target, but not for this.
     #[error("no role here allows {}", .0.as_str())]
     CapabilityMissing(Capability),
+    /// The template is not for this machine.
+    #[error("this template does not run on this machine")]
+    NotItsTarget,
+    /// No role that counts here holds a scope that the template asks for: which of them, counted from 0.
+    #[error("no role here holds a scope that this template asks for")]
+    TemplateScope(usize),
     /// One machine may not reach another; its peers hear less.
     #[error("{0}")]
     Unreachable(Unreachable),
@@ -193,6 +205,8 @@ impl Denial {
             Self::ScopeMissing(_) => Code::AccessScopeMissing,
             Self::Condition(unmet) => unmet.code(),
             Self::CapabilityMissing(_) => Code::AccessCapabilityMissing,
+            Self::NotItsTarget => Code::TemplateTarget,
+            Self::TemplateScope(_) => Code::AccessScopeMissing,
             Self::Unreachable(Unreachable::Stale) => Code::InstanceStale,
             Self::Unreachable(_) => Code::ReachUnknown,
         }
@@ -217,6 +231,7 @@ pub fn authorize(
         return decided;
     }
     reaches(&facts.circumstances, wanted)?;
+    job::fits(target)?;
     let mut giving: Vec<&GrantFacts> = Vec::new();
     let mut seen = Seen::default();
     for grant in facts.grants.iter().filter(|grant| grant.on.covers(target)) {
@@ -234,6 +249,7 @@ pub fn authorize(
         }
     }
     seen.decide(wanted)?;
+    job::scopes_held(&giving, target)?;
     giving.retain(|grant| !grant.capabilities.and(wanted).is_empty());
     Ok(Permit {
         principal: facts.principal.clone(),
@@ -306,6 +322,7 @@ fn stands(facts: &Facts, target: &Target) -> Result<(), Denial> {
         Target::Tenant(tenant) => (*tenant, true),
         Target::Gateway => (TenantId::SEED, true),
         Target::Reach(reach) => (reach.tenant, true),
+        Target::Job(job) => (job.machine.tenant, job.machine.active),
     };
     if !facts.active {
         return Err(Denial::PrincipalInactive);

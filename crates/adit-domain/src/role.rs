@@ -1,6 +1,7 @@
 //! Roles: named sets of capabilities. The four built-in ones need no row.
 
 use crate::capability::{Capabilities, Capability as C};
+use crate::policy::Scopes;
 
 /// A role that every gateway knows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -34,6 +35,14 @@ impl BuiltInRole {
         Self::ALL.iter().copied().find(|r| r.as_str() == name)
     }
 
+    /// Gives the templates' scopes that the role holds: whoever may open a shell may run whatever is vetted.
+    pub fn scopes(self) -> Scopes {
+        match self {
+            Self::Admin | Self::Operator => Scopes::All,
+            Self::Viewer | Self::Auditor => Scopes::default(),
+        }
+    }
+
     /// Gives what the role allows.
     pub const fn capabilities(self) -> Capabilities {
         match self {
@@ -51,6 +60,9 @@ impl BuiltInRole {
                 C::SupportOffer,
                 C::TicketView,
                 C::TicketManage,
+                C::JobRun,
+                C::JobView,
+                C::JobCancel,
             ]),
             Self::Viewer => Capabilities::of(&[
                 C::TerminalView,
@@ -58,6 +70,7 @@ impl BuiltInRole {
                 C::RecordingView,
                 C::MachineView,
                 C::TicketView,
+                C::JobView,
             ]),
             Self::Auditor => Capabilities::of(&[
                 C::AuditRead,
@@ -65,6 +78,7 @@ impl BuiltInRole {
                 C::RecordingView,
                 C::MachineView,
                 C::TicketView,
+                C::JobView,
             ]),
         }
     }

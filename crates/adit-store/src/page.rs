@@ -72,6 +72,7 @@ pub(crate) enum List {
     Certificates = b'x' as isize,
     EnrolmentTokens = b'n' as isize,
     Support = b'h' as isize,
+    Jobs = b'j' as isize,
 }
 
 /// What a cursor holds: the sort key of the last item shown.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adit_domain::policy::{Circumstances, GrantFacts, Selection};
+use adit_domain::policy::{Circumstances, GrantFacts, Scopes, Selection};
 use adit_domain::principal::{Principal, PrincipalKind, PrincipalName};
 use adit_domain::role::BuiltInRole;
 use adit_domain::{
@@ -240,6 +240,7 @@ fn read_grant(
     let grant = grants.entry(id).or_insert_with(|| GrantFacts {
         id,
         capabilities: built_in.map(BuiltInRole::capabilities).unwrap_or_default(),
+        scopes: built_in.map(BuiltInRole::scopes).unwrap_or_default(),
         role,
         on,
         expires_at,
@@ -254,8 +255,15 @@ fn read_grant(
     if built_in.is_none()
         && let Some(name) = row.maybe_text()?
     {
-        let one: Capability = name.parse().map_err(|_| StoreError::Corrupt("capability"))?;
-        grant.capabilities = grant.capabilities.or(adit_domain::Capabilities::of(&[one]));
+        match (name.parse::<Capability>(), &mut grant.scopes) {
+            (Ok(one), _) => {
+                grant.capabilities = grant.capabilities.or(adit_domain::Capabilities::of(&[one]));
+            }
+            (Err(_), Scopes::Listed(list)) => {
+                list.insert(name.parse().map_err(|_| StoreError::Corrupt("capability"))?);
+            }
+            (Err(_), Scopes::All) => {}
+        }
     }
     Ok(())
 }

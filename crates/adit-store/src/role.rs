@@ -1,9 +1,11 @@
 //! Roles that a tenant made for itself; the built-in ones have no row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use adit_domain::policy::Scopes;
 use adit_domain::role::BuiltInRole;
-use adit_domain::{Capabilities, RoleId, Timestamp};
+use adit_domain::template::NeededScope;
+use adit_domain::{Capabilities, Capability, RoleId, Timestamp};
 
 use crate::sql::args;
 use crate::{Conflict, NewEvent, StoreError, TenantStore};
@@ -15,6 +17,20 @@ pub struct Role {
     pub name: String,
     /// What it allows.
     pub capabilities: Capabilities,
+    /// The templates' scopes that it holds; they lie beside the capabilities, and no capability is named like one.
+    pub scopes: Scopes,
+}
+
+impl Role {
+    /// Lists what its rows say.
+    fn names(&self) -> Vec<String> {
+        let capabilities = self.capabilities.iter().map(|one| one.as_str().to_owned());
+        let scopes = match &self.scopes {
+            Scopes::All => Vec::new(),
+            Scopes::Listed(list) => list.iter().map(ToString::to_string).collect(),
+        };
+        capabilities.chain(scopes).collect()
+    }
 }
 
 impl TenantStore {
@@ -41,12 +57,12 @@ impl TenantStore {
                 if BuiltInRole::find(&role.name).is_some() {
                     return Err(taken);
                 }
-                match tx.run(sql, args![id, role.name, at]).await {
+                match tx.run(sql, args![id, role.name.as_str(), at]).await {
                     Err(StoreError::Conflict(Conflict::Exists)) => return Err(taken),
                     other => other?,
                 };
-                for one in role.capabilities.iter() {
-                    tx.run(each, args![id, one.as_str()]).await?;
+                for one in role.names() {
+                    tx.run(each, args![id, one]).await?;
                 }
                 tx.change_access().await
             })
@@ -68,13 +84,13 @@ impl TenantStore {
             "INSERT INTO role_capabilities (tenant_id, role_id, capability) VALUES ($1, $2, $3)";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                let Some(mut row) = tx.row(find, args![role.name]).await? else {
+                let Some(mut row) = tx.row(find, args![role.name.as_str()]).await? else {
                     return Ok(false);
                 };
                 let id = RoleId(row.uuid()?);
                 tx.run(clear, args![id]).await?;
-                for one in role.capabilities.iter() {
-                    tx.run(each, args![id, one.as_str()]).await?;
+                for one in role.names() {
+                    tx.run(each, args![id, one]).await?;
                 }
                 tx.change_access().await?;
                 Ok(true)
@@ -120,15 +136,28 @@ impl TenantStore {
         let sql = "SELECT r.name, coalesce(c.capability, '') FROM roles r \
              LEFT JOIN role_capabilities c ON c.tenant_id = r.tenant_id AND c.role_id = r.id \
              WHERE r.tenant_id = $1 AND r.deleted_at IS NULL";
-        let mut own: BTreeMap<String, Capabilities> = BTreeMap::new();
+        let mut own: BTreeMap<String, (Capabilities, BTreeSet<NeededScope>)> = BTreeMap::new();
         for mut row in self.rows(sql, args![]).await? {
-            let set = own.entry(row.text()?).or_default();
-            *set = set.or(row.capabilities()?);
+            let (capabilities, scopes) = own.entry(row.text()?).or_default();
+            let name = row.text()?;
+            match name.parse::<Capability>() {
+                Ok(one) => *capabilities = capabilities.or(Capabilities::of(&[one])),
+                Err(_) if name.is_empty() => {}
+                Err(_) => {
+                    scopes.insert(name.parse().map_err(|_| StoreError::Corrupt("capability"))?);
+                }
+            }
         }
-        let built_in = BuiltInRole::ALL
-            .iter()
-            .map(|role| Role { name: role.as_str().to_owned(), capabilities: role.capabilities() });
-        let own = own.into_iter().map(|(name, capabilities)| Role { name, capabilities });
+        let built_in = BuiltInRole::ALL.iter().map(|role| Role {
+            name: role.as_str().to_owned(),
+            capabilities: role.capabilities(),
+            scopes: role.scopes(),
+        });
+        let own = own.into_iter().map(|(name, (capabilities, scopes))| Role {
+            name,
+            capabilities,
+            scopes: Scopes::Listed(scopes),
+        });
         Ok(built_in.chain(own).collect())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::str::FromStr;
 
+use adit_domain::job::JobEnd;
 use adit_domain::principal::Principal;
 use adit_domain::session::State;
 use adit_domain::{
-    Capabilities, Code, EndReason, GatewayId, GrantId, MachineId, MachineLabel, PrincipalId,
+    Capabilities, Code, EndReason, GatewayId, GrantId, JobId, MachineId, MachineLabel, PrincipalId,
     RecordingMode, SessionId, TenantId, Timestamp,
 };
 
@@ -72,6 +73,8 @@ pub struct NewSession {
     pub client: Option<String>,
     /// When it is reserved.
     pub at: Timestamp,
+    /// The job that it is to run.
+    pub job: Option<JobId>,
 }
 
 /// What is known of a session when its ticket was redeemed.
@@ -169,6 +172,8 @@ pub struct Session {
     pub bytes_in: u64,
     /// How much it showed.
     pub bytes_out: u64,
+    /// The job that it runs.
+    pub job: Option<JobId>,
 }
 
 /// How much passed through a session.
@@ -229,7 +234,7 @@ macro_rules! session {
         concat!(
             "SELECT p.id, p.tenant_id, p.kind, p.name, s.id, s.machine_id, m.label, s.kind, s.command, s.env, s.pty, s.capabilities, s.grants, \
              s.state, s.recording, s.strict, r.state, s.run_as, s.client, s.second_factor_at, s.gateway_id, s.cols, s.rows, s.reserved_at, s.started_at, \
-             s.ends_at, s.ended_at, s.reason, s.exit_status, s.signal, s.bytes_in, s.bytes_out \
+             s.ends_at, s.ended_at, s.reason, s.exit_status, s.signal, s.bytes_in, s.bytes_out, s.job_id \
              FROM sessions s \
              JOIN principals p ON p.tenant_id = s.tenant_id AND p.id = s.principal_id \
              JOIN machines m ON m.tenant_id = s.tenant_id AND m.id = s.machine_id \
@@ -349,7 +354,36 @@ impl TenantStore {
     where
         E: FnOnce(&SessionEnd) -> Vec<NewEvent> + Send + 'static,
     {
-        self.write(tell, move |tx| Box::pin(end(tx, id, reason, at, bytes))).await
+        self.end_session_of_job(id, reason, at, (bytes, None), tell).await
+    }
+
+    /// Ends a session, and the job that it runs, with what its machine says of that.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn end_session_of_job<E>(
+        &self,
+        id: SessionId,
+        reason: EndReason,
+        at: Timestamp,
+        (bytes, report): (SessionBytes, Option<String>),
+        tell: E,
+    ) -> Result<SessionEnd, StoreError>
+    where
+        E: FnOnce(&SessionEnd) -> Vec<NewEvent> + Send + 'static,
+    {
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                let ended = end(tx, id, reason, at, bytes).await?;
+                if let SessionEnd::First(session) = &ended
+                    && let (Some(id), Some(reason)) = (session.job, &session.reason)
+                {
+                    crate::job::end(tx, id, &JobEnd::of(reason), at, report).await?;
+                }
+                Ok(ended)
+            })
+        })
+        .await
     }
 
     /// Finds a session.
@@ -440,8 +474,8 @@ const LIVE_OF: &str = "SELECT id FROM sessions WHERE tenant_id = $1 AND principa
 /// Adds a reserved session.
 pub(crate) async fn reserve(tx: &mut Tx, new: NewSession) -> Result<(), StoreError> {
     let sql = "INSERT INTO sessions (tenant_id, id, principal_id, machine_id, kind, command, env, pty, capabilities, grants, state, recording, strict, \
-         run_as, client, reserved_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'reserved', $11, $12, $13, $14, $15)";
+         run_as, client, reserved_at, job_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'reserved', $11, $12, $13, $14, $15, $16)";
     let own = args![
         new.id,
         new.principal,
@@ -456,7 +490,8 @@ pub(crate) async fn reserve(tx: &mut Tx, new: NewSession) -> Result<(), StoreErr
         new.strict,
         new.run_as,
         new.client,
-        new.at
+        new.at,
+        new.job
     ];
     tx.run(sql, own).await.map(|_| ())
 }
@@ -608,6 +643,7 @@ fn read(row: &mut Row) -> Result<Session, StoreError> {
         reason: read_reason(row)?,
         bytes_in: row.count()?,
         bytes_out: row.count()?,
+        job: row.maybe_uuid()?.map(JobId),
     })
 }
 

@@ -7,7 +7,9 @@ pub mod audit;
 pub mod checkpoint;
 pub mod digest;
 pub mod frame;
+pub mod job;
 pub mod recording;
+pub mod sandbox;
 pub mod warrant;
 
 /// What a viewer and a gateway say to each other; see `proto/adit/terminal/v1/terminal.proto`.

@@ -13,7 +13,7 @@ use adit_link::connection::{Event, LinkError};
 use adit_link::dial::AgentConnection;
 use adit_wire::agent::v1::{
     FromAgent, Heartbeat, Hello, Kept, NewKey, Open, OpenRefused, RenewAsked, RenewCertificate,
-    Renewed, SessionEnded, TicketStream, ToAgent, Welcome, from_agent::Message as Up,
+    Renewed, SessionEnded, Spawn, TicketStream, ToAgent, Welcome, from_agent::Message as Up,
     to_agent::Message as Down,
 };
 use adit_wire::frame::Frame;
@@ -242,11 +242,8 @@ impl Agent {
             self.registry.resume(checked.session, &signed);
             return None;
         }
-        if !covers(&checked, &spawn.command) {
-            return refuse(
-                Code::AccessCapabilityMissing,
-                Code::AccessCapabilityMissing.sentence().to_owned(),
-            );
+        if let Err(code) = covers(&checked, &spawn) {
+            return refuse(code, code.sentence().to_owned());
         }
         let id = checked.session;
         let (commands, commands_of_task) = mpsc::channel(COMMANDS);
@@ -288,8 +285,9 @@ impl Agent {
                 self.registry.leave(id);
                 self.finish(ended.code);
                 if !ended.delivered {
+                    let position = ended.output_position;
                     let exited =
-                        Some(exited_message(ended.exit, ended.code, ended.output_position));
+                        Some(exited_message(ended.exit, ended.code, position, ended.report));
                     if self.untold.len() >= UNTOLD {
                         self.untold.pop_front();
                     }
@@ -319,11 +317,17 @@ impl Agent {
     }
 }
 
-/// A command that the caller names needs its own right; the login shell needs the one to open it.
-fn covers(checked: &Checked, command: &[String]) -> bool {
-    let needed =
-        if command.is_empty() { Capability::TerminalSpawn } else { Capability::TerminalExec };
-    checked.capabilities.has(needed)
+/// A command that the caller names needs its own right; the login shell needs the one to open it. A job runs as it was signed, or not at all,
+/// and a warrant for a job opens nothing else.
+fn covers(checked: &Checked, spawn: &Spawn) -> Result<(), Code> {
+    let needed = match &spawn.job {
+        Some(job) if checked.warrant.job[..] == adit_wire::job::digest(job).0 => Capability::JobRun,
+        Some(_) => return Err(Code::WarrantInvalid),
+        None if !checked.warrant.job.is_empty() => return Err(Code::WarrantInvalid),
+        None if spawn.command.is_empty() => Capability::TerminalSpawn,
+        None => Capability::TerminalExec,
+    };
+    if checked.capabilities.has(needed) { Ok(()) } else { Err(Code::AccessCapabilityMissing) }
 }
 
 /// Tells the gateway that a new key or certificate is kept; one that cannot be kept changes nothing.

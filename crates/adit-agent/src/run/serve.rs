@@ -2,9 +2,10 @@
 
 use super::Shared;
 use crate::dialled::Dialled;
+use crate::job::Job;
 use crate::registry::Outcome;
-use crate::session::{Command, Opening, Rights, Session, SessionLink};
-use crate::shell::{self, Shell, Size, SpawnError};
+use crate::session::{Command, Opening, Program, Rights, Session, SessionLink};
+use crate::shell::{self, Size, SpawnError};
 use crate::warrants::Warrants;
 use adit_domain::{Code, SessionId};
 use adit_link::dial::{AgentConnection, Backoff, DialError};
@@ -31,17 +32,24 @@ impl Task {
         let id = self.checked.session;
         let outcomes = self.outcomes.clone();
         let size = Size::clamped(spawn.cols, spawn.rows);
-        let wanted = command(spawn, &self.checked, size);
-        let opened = Box::pin(self.shared.spawner.spawn(&wanted)).await;
-        let outcome = match opened {
-            Ok(shell) => Outcome::Ended { id, ended: self.serve(shell, size).await },
+        let outcome = match Box::pin(self.begin(spawn, size)).await {
+            Ok(program) => Outcome::Ended { id, ended: self.serve(program, size).await },
             Err(error) => refused(id, &error),
         };
         // Without a receiver the agent itself ends.
         let _ = outcomes.send(outcome).await;
     }
 
-    async fn serve(self, shell: Shell, size: Size) -> crate::session::Ended {
+    async fn begin(&self, spawn: Spawn, size: Size) -> Result<Program, SpawnError> {
+        if let Some(job) = &spawn.job {
+            let hidden = self.shared.identity.dir();
+            return Job::start(self.shared.spawner.program(), job, hidden).await.map(Program::Job);
+        }
+        let wanted = command(spawn, &self.checked, size);
+        self.shared.spawner.spawn(&wanted).await.map(Program::Shell)
+    }
+
+    async fn serve(self, program: Program, size: Size) -> crate::session::Ended {
         let Self { shared, checked, warrants, gateway_is_back, commands, .. } = self;
         let link_is_lost = Arc::new(Notify::new());
         let (links, links_of_session) = mpsc::channel(1);
@@ -49,7 +57,7 @@ impl Task {
         let opening = Opening {
             id: checked.session,
             instance: shared.instance.clone(),
-            shell,
+            program,
             size,
             rights: Rights::of(&checked, shared.checker.now()),
             check_warrant: Box::new(move |signed| renewing.renew(signed)),

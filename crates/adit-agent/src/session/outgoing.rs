@@ -10,6 +10,7 @@ use adit_wire::agent::v1::{
     AttachDone, Attached, Echo, Exited, FromShell, ShellHello, Snapshot, from_shell::Message,
 };
 use adit_wire::frame::MAX_OUTPUT;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -305,19 +306,27 @@ impl Session {
         if !self.shell.is_drained() {
             return None;
         }
-        Some(exited_message(exit, code, self.ring.end()))
+        let report = self.shell.report();
+        Some(exited_message(exit, code, self.ring.end(), report))
     }
 }
 
 /// Writes a session's end for the gateway.
-pub(crate) fn exited_message(exit: Exit, code: Option<Code>, output_position: u64) -> Exited {
+pub(crate) fn exited_message(
+    exit: Exit,
+    code: Option<Code>,
+    output_position: u64,
+    report: Bytes,
+) -> Exited {
     let (status, signal) = match exit {
         Exit::Status(status) => (Some(status), String::new()),
         Exit::Signal(number) => (None, super::requests::signal_name(number)),
         Exit::Lost => (None, "KILL".to_owned()),
+        Exit::Because(_) => (None, String::new()),
     };
-    let code = code.map_or(String::new(), |code| code.to_string());
-    Exited { status, signal, output_position, code }
+    let own = if let Exit::Because(code) = exit { Some(code) } else { None };
+    let code = code.or(own).map_or(String::new(), |code| code.to_string());
+    Exited { status, signal, output_position, code, report }
 }
 
 /// How long a shell may take to answer a key before the key is acknowledged without it.

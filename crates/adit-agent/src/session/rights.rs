@@ -52,6 +52,7 @@ impl Rights {
                 Capability::TerminalView,
                 Capability::TerminalSpawn,
                 Capability::TerminalExec,
+                Capability::JobRun,
             ]),
             Some(M::Welcome(_) | M::OutputAck(_) | M::Refresh(_) | M::Close(_)) => true,
             None => false,

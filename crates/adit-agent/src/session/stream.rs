@@ -1,8 +1,11 @@
 //! The shell's bytes: reading them into the ring, writing input to them, and the terminal's own state.
 
+use super::Program;
 use super::Session;
+use crate::job::Job;
 use crate::ring::Kind;
-use crate::shell::{Exit, Shell, Size, Stream, Supervisor};
+use crate::shell::{Exit, Keeper, Shell, Size, Stream};
+use adit_wire::job::StreamBytes;
 use bytes::Bytes;
 use rustix::termios::LocalModes;
 use std::cell::RefCell;
@@ -15,19 +18,56 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A shell whose end and whose streams' ends are remembered.
 pub(super) struct ShellStream {
     stream: Stream,
-    supervisor: Supervisor,
+    keeper: Keeper,
     exited: bool,
     terminal_is_closed: bool,
+    /// How much of a job's output is kept; all of anything else's.
+    kept: Option<Kept>,
+}
+
+/// How much of a job's streams was kept, of how much.
+#[derive(Debug)]
+struct Kept {
+    limit: u64,
+    stdout: StreamBytes,
+    stderr: StreamBytes,
+}
+
+impl Kept {
+    /// Counts what was read and says how much of it is kept: the first bytes of each stream, up to the limit.
+    fn count(&mut self, kind: Kind, read: usize) -> usize {
+        let stream = if kind == Kind::Error { &mut self.stderr } else { &mut self.stdout };
+        let room = self.limit.saturating_sub(stream.written);
+        let kept = read.min(usize::try_from(room).unwrap_or(usize::MAX));
+        stream.written += read as u64;
+        stream.dropped += (read - kept) as u64;
+        kept
+    }
 }
 
 impl ShellStream {
-    pub(super) fn new(shell: Shell) -> Self {
-        let Shell { stream, supervisor } = shell;
-        Self { stream, supervisor, exited: false, terminal_is_closed: false }
+    pub(super) fn new(program: Program) -> Self {
+        let (stream, keeper, kept) = match program {
+            Program::Shell(Shell { stream, supervisor }) => (stream, supervisor.into(), None),
+            Program::Job(Job { stream, sandbox, output_bytes }) => {
+                let (stdout, stderr) = (StreamBytes::default(), StreamBytes::default());
+                let kept = Kept { limit: output_bytes, stdout, stderr };
+                (stream, Keeper::Sandbox(Box::new(sandbox)), Some(kept))
+            }
+        };
+        Self { stream, keeper, exited: false, terminal_is_closed: false, kept }
     }
 
     pub(super) fn end(&self) {
-        self.supervisor.end();
+        self.keeper.end();
+    }
+
+    /// Gives what there is to say of a job, for its gateway; nothing for anything else.
+    pub(super) fn report(&self) -> Bytes {
+        let (Keeper::Sandbox(sandbox), Some(kept)) = (&self.keeper, &self.kept) else {
+            return Bytes::new();
+        };
+        sandbox.report(kept.stdout, kept.stderr).to_bytes().into()
     }
 
     /// Ready once, when the shell has ended.
@@ -35,7 +75,7 @@ impl ShellStream {
         if self.exited {
             return Poll::Pending;
         }
-        let exit = std::task::ready!(self.supervisor.poll_exited(cx));
+        let exit = std::task::ready!(self.keeper.poll_exited(cx));
         self.exited = true;
         Poll::Ready(exit)
     }
@@ -46,6 +86,11 @@ impl ShellStream {
             Stream::Terminal(_) => self.terminal_is_closed,
             Stream::Pipes { stdout, stderr, .. } => stdout.is_none() && stderr.is_none(),
         }
+    }
+
+    /// Says how much of what was read is kept.
+    fn keep(&mut self, kind: Kind, read: usize) -> usize {
+        self.kept.as_mut().map_or(read, |kept| kept.count(kind, read))
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -125,7 +170,7 @@ impl ShellStream {
                     tracing::debug!(%error, "foreground takes no signal");
                 }
             }
-            Stream::Pipes { .. } => self.supervisor.signal(signal),
+            Stream::Pipes { .. } => self.keeper.signal(signal),
         }
     }
 }
@@ -164,7 +209,9 @@ impl Session {
                     break;
                 }
             }
-            self.ring.push(kind, buffer.filled());
+            let read = buffer.filled();
+            let kept = self.shell.keep(kind, read.len()).min(read.len());
+            self.ring.push(kind, read.split_at(kept).0);
             if self.shell.is_terminal() && self.screen.follow(&self.ring, 0) {
                 self.reset_timer();
             }

@@ -6,7 +6,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -60,6 +60,11 @@ impl Spawner {
     pub fn with_program(program: PathBuf) -> io::Result<Self> {
         let process = Mutex::new(Process::start(&program)?);
         Ok(Self { program, process })
+    }
+
+    /// Gives the binary that it starts.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Opens a shell or runs a command.

@@ -2,8 +2,8 @@
 
 use adit_agent::ring::Kind;
 use adit_agent::session::{
-    Command, Ended, FromShellFrame, LinkLost, Opening, Received, Rights, Session, SessionLink,
-    ToShellFrame,
+    Command, Ended, FromShellFrame, LinkLost, Opening, Program, Received, Rights, Session,
+    SessionLink, ToShellFrame,
 };
 use adit_agent::shell::{self, Size, Spawner};
 use adit_domain::{Capabilities, Capability, Code, SessionId, Timestamp};
@@ -161,7 +161,7 @@ impl Rig {
         let opening = Opening {
             id: SessionId::from_bytes(&[7; 16]).expect("sixteen bytes"),
             instance: Bytes::from_static(b"instance"),
-            shell,
+            program: Program::Shell(shell),
             size: Size::clamped(80, 24),
             rights: plan.rights(),
             check_warrant: Box::new(|_| None),

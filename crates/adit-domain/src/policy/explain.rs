@@ -3,7 +3,7 @@
 //! It looks at one grant at a time and puts the verdict together from what it found, so it is no copy of [`super::authorize`]; that
 //! both say the same about any policy is a property (`policy/explain/tests.rs`).
 
-use super::{Denial, Facts, GrantFacts, Target, Unmet, attended, reach};
+use super::{Denial, Facts, GrantFacts, Target, Unmet, attended, job, reach};
 use crate::{Capabilities, GrantId, Timestamp};
 
 /// An answer with its reasons.
@@ -102,6 +102,7 @@ fn before_grants(facts: &Facts, wanted: Capabilities, target: &Target) -> Option
         Target::Tenant(tenant) => (*tenant, false),
         Target::Gateway => (crate::TenantId::SEED, false),
         Target::Reach(reach) => (reach.tenant, false),
+        Target::Job(job) => (job.machine.tenant, !job.machine.active),
     };
     // What a credential is limited to are people's capabilities; a stream between machines asks for none of them.
     let beyond = facts.circumstances.limit.and_then(|limit| wanted.without(limit).iter().next());
@@ -130,7 +131,20 @@ fn of_target(
     }
     match attended::authorize(facts, wanted, target, now) {
         Some(decided) => decided.map(drop),
-        None => of_lines(lines, facts, wanted, target, now),
+        None => {
+            job::fits(target)?;
+            of_lines(lines, facts, wanted, target, now)?;
+            let counts = |effect: Effect, grant: &GrantFacts| {
+                let here = !matches!(effect, Effect::OtherTarget | Effect::Ended);
+                here && grant.conditions.met(&facts.circumstances, now).is_ok()
+            };
+            let giving: Vec<&GrantFacts> = lines
+                .iter()
+                .filter(|(effect, grant)| counts(*effect, grant))
+                .map(|(_, grant)| *grant)
+                .collect();
+            job::scopes_held(&giving, target)
+        }
     }
 }
 

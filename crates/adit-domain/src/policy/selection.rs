@@ -24,7 +24,9 @@ impl Selection {
             (Self::All, _) => true,
             (_, Target::Tenant(_) | Target::Gateway | Target::Reach(_)) => false,
             (Self::Machines(list), Target::Machine(machine)) => list.contains(&machine.id),
+            (Self::Machines(list), Target::Job(job)) => list.contains(&job.machine.id),
             (Self::Matching(matcher), Target::Machine(machine)) => matcher.fits(machine),
+            (Self::Matching(matcher), Target::Job(job)) => matcher.fits(&job.machine),
         }
     }
 }

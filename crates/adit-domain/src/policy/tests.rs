@@ -38,6 +38,7 @@ fn grant(role: BuiltInRole, on: Selection, expires_at: Option<Timestamp>) -> Gra
         id: GrantId(Uuid::from_u128(7)),
         role: role.as_str().to_owned(),
         capabilities: role.capabilities(),
+        scopes: Scopes::default(),
         on,
         expires_at,
         conditions: Conditions::default(),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use adit_domain::policy::Scopes;
+use adit_domain::template::name::BadNeededScope;
 use adit_domain::{Capabilities, Capability, Code};
 use axum::Json;
 use axum::extract::State;
@@ -22,6 +24,8 @@ pub struct Role {
     name: String,
     /// As `scope:action`.
     capabilities: Vec<String>,
+    /// The scopes of templates that it holds; `*` stands for all, which only built-in roles hold.
+    template_scopes: Vec<String>,
     /// Whether every gateway knows it; such a role does not change.
     built_in: bool,
 }
@@ -30,6 +34,10 @@ fn shown(role: &adit_store::Role) -> Role {
     Role {
         name: role.name.clone(),
         capabilities: role.capabilities.names(),
+        template_scopes: match &role.scopes {
+            Scopes::All => vec!["*".to_owned()],
+            Scopes::Listed(list) => list.iter().map(ToString::to_string).collect(),
+        },
         built_in: adit_domain::role::BuiltInRole::find(&role.name).is_some(),
     }
 }
@@ -48,13 +56,16 @@ pub async fn list(
 
 /// A role to make.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewRole {
     /// 1 to 64 of a-z 0-9 . _ -
     #[schema(example = "deployer")]
     name: String,
     /// As `scope:action`.
     capabilities: Vec<String>,
+    /// The scopes of templates that it is to hold, such as `read:files`.
+    #[serde(default)]
+    template_scopes: Vec<String>,
 }
 
 /// Makes a role.
@@ -66,17 +77,21 @@ pub async fn add(
     Authenticated(caller): Authenticated,
     Body(body): Body<NewRole>,
 ) -> Result<(StatusCode, Json<Role>), ApiError> {
-    let role = adit_store::Role { name: body.name, capabilities: read(&body.capabilities)? };
+    let (capabilities, scopes) = (read(&body.capabilities)?, read_scopes(&body.template_scopes)?);
+    let role = adit_store::Role { name: body.name, capabilities, scopes };
     app.gateway.add_role(&caller, role.clone()).await?;
     Ok((StatusCode::CREATED, Json(shown(&role))))
 }
 
 /// What a role is to allow.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Allowed {
     /// As `scope:action`, all of them.
     capabilities: Vec<String>,
+    /// The scopes of templates that it is to hold, all of them.
+    #[serde(default)]
+    template_scopes: Vec<String>,
 }
 
 /// Replaces what a role allows. What it no longer allows ends within a second.
@@ -90,7 +105,8 @@ pub async fn change(
     Path(role): Path<String>,
     Body(body): Body<Allowed>,
 ) -> Result<Json<Role>, ApiError> {
-    let role = adit_store::Role { name: role, capabilities: read(&body.capabilities)? };
+    let (capabilities, scopes) = (read(&body.capabilities)?, read_scopes(&body.template_scopes)?);
+    let role = adit_store::Role { name: role, capabilities, scopes };
     app.gateway.change_role(&caller, role.clone()).await?;
     Ok(Json(shown(&role)))
 }
@@ -124,4 +140,18 @@ pub fn read(names: &[String]) -> Result<Capabilities, ApiError> {
         })
     };
     names.iter().map(one).collect()
+}
+
+fn read_scopes(names: &[String]) -> Result<Scopes, ApiError> {
+    let one = |name: &String| {
+        if name.parse::<Capability>().is_ok() {
+            let sentence = format!("{name} is a capability; give it with the others.");
+            return Err(ApiError::said(Code::RequestInvalid, sentence));
+        }
+        name.parse().map_err(|error: BadNeededScope| {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            ApiError::said(Code::RequestInvalid, format!("`{shown}` is no scope: {error}."))
+        })
+    };
+    Ok(Scopes::Listed(names.iter().map(one).collect::<Result<_, _>>()?))
 }

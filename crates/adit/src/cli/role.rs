@@ -36,6 +36,9 @@ enum Action {
         /// What it allows, such as terminal:spawn
         #[arg(required = true)]
         capabilities: Vec<String>,
+        /// A scope of templates that it holds, such as read:files; again for more
+        #[arg(long = "template-scope", value_name = "SCOPE")]
+        template_scopes: Vec<String>,
     },
     /// Replace what a role allows: what it no longer does ends within a second
     Set {
@@ -44,6 +47,9 @@ enum Action {
         /// What it allows, all of it
         #[arg(required = true)]
         capabilities: Vec<String>,
+        /// A scope of templates that it holds; again for all of them
+        #[arg(long = "template-scope", value_name = "SCOPE")]
+        template_scopes: Vec<String>,
         #[command(flatten)]
         dry: DryRun,
     },
@@ -60,6 +66,8 @@ enum Action {
 struct Listed {
     name: String,
     capabilities: Vec<String>,
+    #[serde(rename = "templateScopes")]
+    template_scopes: Vec<String>,
 }
 
 impl Role {
@@ -69,21 +77,22 @@ impl Role {
         let output = self.client.output.open();
         match self.action {
             Action::Ls => list(&client, output).await?,
-            Action::Add { name, capabilities } => {
-                let body = json!({ "name": name, "capabilities": capabilities });
+            Action::Add { name, capabilities, template_scopes } => {
+                let body = json!({ "name": name, "capabilities": capabilities, "templateScopes": template_scopes });
                 let value = client.create(&["roles"], &body).await?;
                 let sentence = format!(
                     "The role {name} is there. Give it with `adit grant add user:NAME {name}`."
                 );
                 output.done(&value, &sentence)?;
             }
-            Action::Set { name, capabilities, dry } if dry.dry_run => {
+            Action::Set { name, capabilities, dry, .. } if dry.dry_run => {
                 let change =
                     json!({ "changeRole": { "role": name, "capabilities": capabilities } });
                 what_ends::show(&client, output, &change).await?;
             }
-            Action::Set { name, capabilities, .. } => {
-                let body = json!({ "capabilities": capabilities });
+            Action::Set { name, capabilities, template_scopes, .. } => {
+                let body =
+                    json!({ "capabilities": capabilities, "templateScopes": template_scopes });
                 let value = client.replace(&["roles", &name], &body).await?;
                 output.done(&value, &format!("The role {name} is changed."))?;
             }
@@ -102,9 +111,10 @@ impl Role {
 
 async fn list(client: &Client, output: Output) -> Result<(), super::Failure> {
     let items = client.list(&["roles"], &[], MAX_LISTED).await?;
-    let mut table = Table::new(&["ROLE", "ALLOWS"]);
+    let mut table = Table::new(&["ROLE", "ALLOWS", "TEMPLATES"]);
     for role in read_all::<Listed>(&items)? {
-        table.row([(&role.name).into(), role.capabilities.join(" ").into()]);
+        let scopes = role.template_scopes.join(" ");
+        table.row([(&role.name).into(), role.capabilities.join(" ").into(), scopes.into()]);
     }
     output.list(&items, &table, "The gateway knows no roles.")?;
     Ok(())

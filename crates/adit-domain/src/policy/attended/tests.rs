@@ -4,7 +4,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
-use crate::policy::{Circumstances, Conditions, GrantFacts, Selection, authorize};
+use crate::policy::{Circumstances, Conditions, GrantFacts, Scopes, Selection, authorize};
 use crate::role::BuiltInRole;
 use crate::support::Access;
 use crate::{GrantId, MachineId, Principal, PrincipalName, TenantId};
@@ -20,6 +20,7 @@ fn facts(id: PrincipalId, role: BuiltInRole) -> Facts {
         id: GrantId(Uuid::from_u128(7)),
         role: role.as_str().to_owned(),
         capabilities: role.capabilities(),
+        scopes: Scopes::default(),
         on: Selection::All,
         expires_at: None,
         conditions: Conditions::default(),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::policy::selection::Matcher;
-use crate::policy::{Circumstances, Conditions, MachineTarget, Selection, authorize};
+use crate::policy::{Circumstances, Conditions, MachineTarget, Scopes, Selection, authorize};
 use crate::{Capability, MachineId, Principal, PrincipalId, TeamId, TenantId};
 
 const OTHER: TenantId = TenantId(Uuid::from_u128(77));
@@ -78,6 +78,7 @@ fn grants() -> impl Strategy<Value = Vec<GrantFacts>> {
         id: GrantId(Uuid::from_u128(id)),
         role: "role".to_owned(),
         capabilities,
+        scopes: Scopes::default(),
         on,
         expires_at,
         conditions,

@@ -1,0 +1,172 @@
+//! A job on this machine: the sandbox's process, which holds it and tells how it goes, and the two streams that it writes.
+//!
+//! The sandbox is this same binary under another name (`adit __sandbox`). Its standard input is a socket: the plan and the word that
+//! cancels go one way, reports come the other. When the agent dies the socket closes, and with it everything of the job ends.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::task::{Context, Poll, ready};
+
+use adit_domain::Code;
+use adit_wire::agent::v1 as pb;
+use adit_wire::job::{JobReport, StreamBytes};
+use adit_wire::sandbox::{
+    self, AbsolutePath, End, MAX_REPORT_BYTES, Refusal, RefusalCode, Report, read_plan, write_plan,
+};
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+use crate::shell::{Exit, SpawnError, Stream};
+
+/// A job that was given to its sandbox.
+pub struct Job {
+    /// What it writes.
+    pub(crate) stream: Stream,
+    /// What holds it.
+    pub(crate) sandbox: Sandbox,
+    /// How much of each of its streams is kept.
+    pub(crate) output_bytes: u64,
+}
+
+/// The agent's line to a sandbox. Dropping it ends the job.
+#[derive(Debug)]
+pub struct Sandbox {
+    socket: UnixStream,
+    /// Held so that the runtime reaps it.
+    _child: tokio::process::Child,
+    /// The beginning of a report that has not come whole.
+    line: Vec<u8>,
+    report: JobReport,
+}
+
+impl Job {
+    /// Starts a binary as the sandbox and gives it the plan. `hidden` is what no job sees: the agent's own folder.
+    ///
+    /// # Errors
+    /// [`SpawnError::Program`] for bytes that are no plan, [`SpawnError::Exhausted`] when the machine has no process or pipe left.
+    pub(crate) async fn start(
+        program: &Path,
+        job: &pb::Job,
+        hidden: Option<&Path>,
+    ) -> Result<Self, SpawnError> {
+        let plan = plan_of(job, hidden)?;
+        let (mut socket, theirs) = UnixStream::pair().map_err(SpawnError::Exhausted)?;
+        let (stdout, child_stdout) = output_pipe().map_err(SpawnError::Exhausted)?;
+        let (stderr, child_stderr) = output_pipe().map_err(SpawnError::Exhausted)?;
+        let theirs = theirs.into_std().map_err(SpawnError::Exhausted)?;
+        theirs.set_nonblocking(false).map_err(SpawnError::Exhausted)?;
+        let child = tokio::process::Command::new(program)
+            .arg0("adit")
+            .arg(sandbox::SUBCOMMAND)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(child_stdout))
+            .stderr(Stdio::from(child_stderr))
+            .spawn()
+            .map_err(SpawnError::Exhausted)?;
+        // One that died before it read its plan says so by the end of its socket.
+        if let Err(error) = socket.write_all(&plan).await {
+            tracing::warn!(%error, "a sandbox did not take its plan");
+        }
+        let stream = Stream::Pipes { stdin: None, stdout: Some(stdout), stderr: Some(stderr) };
+        let (line, report) = (Vec::new(), JobReport::default());
+        let sandbox = Sandbox { socket, _child: child, line, report };
+        Ok(Self { stream, sandbox, output_bytes: job.output_bytes })
+    }
+}
+
+fn plan_of(job: &pb::Job, hidden: Option<&Path>) -> Result<Vec<u8>, SpawnError> {
+    let bad = |_| SpawnError::Program("The job's plan cannot be read.".to_owned());
+    let length = u32::try_from(job.plan.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let mut plan = read_plan(&mut &[&length[..], &job.plan].concat()[..]).map_err(bad)?;
+    let hidden = hidden.and_then(|path| path.to_str()).map(str::to_owned);
+    plan.hidden.extend(hidden.and_then(|path| AbsolutePath::try_from(path).ok()));
+    let mut bytes = Vec::new();
+    write_plan(&plan, &mut bytes).map_err(bad)?;
+    Ok(bytes)
+}
+
+fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (theirs, ours) = pipe::pipe()?;
+    Ok((ours, theirs.into_blocking_fd()?))
+}
+
+impl Sandbox {
+    /// Asks for the end of everything that the job started.
+    pub(crate) fn cancel(&self) {
+        if let Err(error) = self.socket.try_write(format!("{}\n", sandbox::CANCEL).as_bytes()) {
+            tracing::debug!(%error, "a sandbox takes no word");
+        }
+    }
+
+    /// Gives what there is to say of the job so far.
+    pub(crate) fn report(&self, stdout: StreamBytes, stderr: StreamBytes) -> JobReport {
+        JobReport { stdout, stderr, ..self.report.clone() }
+    }
+
+    /// Ready once, when nothing of the job is left.
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        loop {
+            let mut piece = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut piece);
+            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(self.exit());
+            }
+            self.line.extend_from_slice(buffer.filled());
+            if self.take_lines().is_err() {
+                tracing::warn!("a sandbox says what is no report; its job is ended");
+                return Poll::Ready(Exit::Because(Code::JobInterrupted));
+            }
+        }
+    }
+
+    fn take_lines(&mut self) -> Result<(), serde_json::Error> {
+        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            match serde_json::from_slice(&line)? {
+                Report::Layers { layers, cgroup } => {
+                    self.report.layers = layers;
+                    self.report.cgroup = Some(cgroup);
+                }
+                report @ (Report::Refused(_) | Report::Ended { .. }) => {
+                    self.report.last = Some(report);
+                }
+                Report::Started | Report::Usage(_) => {}
+            }
+        }
+        if self.line.len() > MAX_REPORT_BYTES {
+            return Err(serde::de::Error::custom("a report is too long"));
+        }
+        Ok(())
+    }
+
+    /// Says how the job ended, by the sandbox's last word; one that went without a word took everything with it.
+    fn exit(&self) -> Exit {
+        match &self.report.last {
+            Some(Report::Ended { end, .. }) => match end {
+                End::Exited { code } => Exit::Status(*code),
+                End::Signalled { signal } => Exit::Signal(*signal),
+                End::TimedOut => Exit::Because(Code::JobTimedOut),
+                End::Cancelled => Exit::Because(Code::JobCancelled),
+                End::ResourceExceeded { .. } => Exit::Because(Code::JobResource),
+                End::Lost => Exit::Because(Code::JobInterrupted),
+            },
+            Some(Report::Refused(refusal)) => Exit::Because(code_of(refusal)),
+            _ => Exit::Because(Code::JobInterrupted),
+        }
+    }
+}
+
+fn code_of(refusal: &Refusal) -> Code {
+    match refusal.code {
+        RefusalCode::SandboxUnavailable => Code::SandboxUnavailable,
+        RefusalCode::BadPlan => Code::TargetFailed,
+        RefusalCode::PathRefused => Code::JobPathRefused,
+        RefusalCode::ProgramUnavailable => Code::JobProgram,
+    }
+}

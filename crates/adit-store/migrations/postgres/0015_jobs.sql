@@ -1,0 +1,53 @@
+-- Jobs: runs of templates. A job's session is the one that names it.
+
+CREATE TABLE jobs (
+    id UUID PRIMARY KEY,
+    tenant_id UUID NOT NULL,
+    principal_id UUID NOT NULL,
+    machine_id UUID NOT NULL,
+    -- The sign-in or token that asked, which must still count when the job begins.
+    credential_id UUID NOT NULL,
+    client TEXT,
+    template TEXT NOT NULL,
+    -- The hash of the template's version.
+    version BYTEA NOT NULL CHECK (length(version) = 32),
+    needs TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    argv TEXT NOT NULL,
+    -- What the machine is given, as it is signed for.
+    plan TEXT NOT NULL,
+    output_bytes BIGINT NOT NULL,
+    timeout_ms BIGINT NOT NULL,
+    idempotent BOOLEAN NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'lost')),
+    idempotency_key TEXT,
+    request_hash BYTEA NOT NULL CHECK (length(request_hash) = 32),
+    gateway_id UUID,
+    session_id UUID,
+    created_at BIGINT NOT NULL,
+    started_at BIGINT,
+    ended_at BIGINT,
+    exit_status BIGINT,
+    signal TEXT,
+    reason TEXT,
+    report TEXT,
+    UNIQUE (tenant_id, id),
+    CHECK ((state IN ('queued', 'running')) = (ended_at IS NULL)),
+    FOREIGN KEY (tenant_id, principal_id) REFERENCES principals (tenant_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (tenant_id, machine_id) REFERENCES machines (tenant_id, id) ON DELETE CASCADE
+);
+CREATE INDEX jobs_by_age ON jobs (tenant_id, created_at, id);
+CREATE INDEX jobs_of ON jobs (tenant_id, principal_id, created_at, id);
+CREATE INDEX jobs_on ON jobs (tenant_id, machine_id, created_at, id);
+CREATE INDEX jobs_waiting ON jobs (tenant_id, principal_id) WHERE state = 'queued';
+CREATE INDEX jobs_queue ON jobs (created_at, id) WHERE state = 'queued';
+CREATE INDEX jobs_running ON jobs (gateway_id) WHERE state = 'running';
+CREATE UNIQUE INDEX jobs_key ON jobs (tenant_id, principal_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+ALTER TABLE sessions ADD COLUMN job_id UUID;
+CREATE INDEX sessions_job ON sessions (tenant_id, job_id) WHERE job_id IS NOT NULL;
+
+-- The second wall: a transaction sees and writes the rows of the tenant that it named, or all when it named the system.
+ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE jobs FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_wall ON jobs USING (current_setting('adit.tenant', true) IN ('system', tenant_id::text));
