@@ -1,4 +1,4 @@
-//! Every byte format that Adit owns: frames, warrants, recordings, the audit chain.
+//! Every byte format that Adit owns: frames, warrants, recordings, the audit chain, what is said to a sandbox.
 //!
 //! Nothing here does I/O or reads a clock. Read first: [`frame::Frame`], [`warrant::check`].
 
@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod digest;
 pub mod frame;
 pub mod recording;
+pub mod sandbox;
 pub mod warrant;
 
 /// What a viewer and a gateway say to each other; see `proto/adit/terminal/v1/terminal.proto`.
