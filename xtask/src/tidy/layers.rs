@@ -21,6 +21,20 @@ const PROTOCOLS: &[&str] = &["axum", "http", "hyper", "kube", "russh", "sqlx", "
 const HELPER: &[&str] =
     &["axum", "hyper", "reqwest", "snow", "sqlx", "tokio", "tokio-tungstenite", "tokio-util"];
 
+/// The sandbox has one thread and touches nothing outside: nothing that brings a runtime, a database, a network or cryptography of its own.
+const SANDBOX: &[&str] = &[
+    "axum",
+    "aws-lc-rs",
+    "hyper",
+    "reqwest",
+    "rustls",
+    "snow",
+    "sqlx",
+    "tokio",
+    "tokio-tungstenite",
+    "tokio-util",
+];
+
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
 const MECHANISM_UP: &[&str] =
     &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link"];
@@ -35,6 +49,7 @@ const SHIPPED: &[&str] = &[
     "adit-helper",
     "adit-http",
     "adit-link",
+    "adit-sandbox",
     "adit-sdk",
     "adit-session",
     "adit-store",
@@ -66,6 +81,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "adit-http", may: PLANE, never: &["sqlx", "snow"] },
     Layer { name: "adit-agent", may: EDGE, never: &["axum", "hyper", "sqlx"] },
     Layer { name: "adit-helper", may: GROUND, never: HELPER },
+    Layer { name: "adit-sandbox", may: GROUND, never: SANDBOX },
     Layer { name: "adit-sdk", may: &["adit-domain", "adit-link"], never: &["axum", "sqlx"] },
     Layer { name: "adit", may: SHIPPED, never: &["sqlx"] },
     Layer { name: "adit-testkit", may: SHIPPED, never: &[] },
@@ -142,6 +158,13 @@ mod tests {
                 1
             );
         }
+    }
+
+    #[test]
+    fn the_agent_reaches_the_sandbox_as_a_program_only() {
+        let used = json!({"name": "adit-sandbox", "kind": null, "path": "/r"});
+        assert_eq!(found("adit-agent", used.clone()).len(), 1);
+        assert!(found("adit", used).is_empty());
     }
 
     #[test]
