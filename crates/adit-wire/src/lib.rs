@@ -1,4 +1,4 @@
-//! Every byte format that Adit owns: frames, warrants, recordings, the audit chain.
+//! Every byte format that Adit owns: frames, warrants, recordings, the audit chain, what is said to a sandbox.
 //!
 //! Nothing here does I/O or reads a clock. Read first: [`frame::Frame`], [`warrant::check`].
 

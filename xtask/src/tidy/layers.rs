@@ -21,6 +21,20 @@ const PROTOCOLS: &[&str] = &["axum", "http", "hyper", "kube", "russh", "sqlx", "
 const HELPER: &[&str] =
     &["axum", "hyper", "reqwest", "snow", "sqlx", "tokio", "tokio-tungstenite", "tokio-util"];
 
+/// The sandbox has one thread and touches nothing outside: nothing that brings a runtime, a database, a network or cryptography of its own.
+const SANDBOX: &[&str] = &[
+    "axum",
+    "aws-lc-rs",
+    "hyper",
+    "reqwest",
+    "rustls",
+    "snow",
+    "sqlx",
+    "tokio",
+    "tokio-tungstenite",
+    "tokio-util",
+];
+
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
 const MECHANISM_UP: &[&str] =
     &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link", "adit-template"];
@@ -42,6 +56,7 @@ const SHIPPED: &[&str] = &[
     "adit-helper",
     "adit-http",
     "adit-link",
+    "adit-sandbox",
     "adit-sdk",
     "adit-session",
     "adit-store",
@@ -76,6 +91,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "adit-http", may: PLANE, never: &["sqlx", "snow"] },
     Layer { name: "adit-agent", may: EDGE, never: &["axum", "hyper", "sqlx"] },
     Layer { name: "adit-helper", may: GROUND, never: HELPER },
+    Layer { name: "adit-sandbox", may: GROUND, never: SANDBOX },
     Layer { name: "adit-sdk", may: &["adit-domain", "adit-link"], never: &["axum", "sqlx"] },
     Layer { name: "adit", may: SHIPPED, never: &["sqlx"] },
     Layer { name: "adit-testkit", may: SHIPPED, never: &[] },
@@ -160,6 +176,13 @@ mod tests {
             let parser = json!({"name": "adit-template", "kind": null, "path": "/r"});
             assert_eq!(found(name, parser).len(), 1, "{name}");
         }
+    }
+
+    #[test]
+    fn the_agent_reaches_the_sandbox_as_a_program_only() {
+        let used = json!({"name": "adit-sandbox", "kind": null, "path": "/r"});
+        assert_eq!(found("adit-agent", used.clone()).len(), 1);
+        assert!(found("adit", used).is_empty());
     }
 
     #[test]
