@@ -23,13 +23,14 @@ const HELPER: &[&str] =
 
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
 const MECHANISM_UP: &[&str] =
-    &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link"];
+    &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link", "adit-bus"];
 /// Planes read lists by the store's named methods; what holds SQL is the store alone.
 const PLANE: &[&str] =
     &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link", "adit-core"];
 const EDGE: &[&str] = &["adit-domain", "adit-wire", "adit-link"];
 const SHIPPED: &[&str] = &[
     "adit-agent",
+    "adit-bus",
     "adit-core",
     "adit-domain",
     "adit-helper",
@@ -43,6 +44,7 @@ const SHIPPED: &[&str] = &[
 const TESTS: &[&str] = &[
     "adit",
     "adit-agent",
+    "adit-bus",
     "adit-core",
     "adit-domain",
     "adit-helper",
@@ -62,6 +64,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "adit-session", may: GROUND, never: IO },
     Layer { name: "adit-store", may: GROUND, never: &["axum", "hyper", "reqwest"] },
     Layer { name: "adit-link", may: GROUND, never: &["axum", "sqlx"] },
+    Layer { name: "adit-bus", may: GROUND, never: &["axum", "sqlx"] },
     Layer { name: "adit-core", may: MECHANISM_UP, never: PROTOCOLS },
     Layer { name: "adit-http", may: PLANE, never: &["sqlx", "snow"] },
     Layer { name: "adit-agent", may: EDGE, never: &["axum", "hyper", "sqlx"] },
