@@ -37,6 +37,7 @@ const STEPS: &[Step] = steps! {
     12 "0012_support";
     13 "0013_ticket_key";
     14 "0014_reach";
+    15 "0015_gateways";
 };
 
 /// The schema's newest version.
