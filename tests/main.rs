@@ -4,6 +4,7 @@
 
 mod acme;
 mod cli;
+mod cluster;
 mod company;
 mod hosts;
 mod http;

@@ -1,7 +1,7 @@
 //! Tickets between machines, against a gateway over mutual TLS.
 
 mod contract;
-mod ends;
+pub mod ends;
 mod limits;
 mod names;
 pub mod peer;

@@ -32,6 +32,7 @@ const TABLES: &[(&str, &str)] = &[
     ("sign_in.provider", "Provider"),
     ("access", "Access"),
     ("oauth.trust", "Trust"),
+    ("bus", "Bus"),
 ];
 
 /// The tables of which there may be many.

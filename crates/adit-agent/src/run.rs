@@ -51,6 +51,8 @@ pub struct Tunnel {
     pub capability: String,
     /// Who was let in, by its label.
     pub target: String,
+    /// The gateway at which it waits: `https://HOST:PORT`; none for the one that this machine knows.
+    pub gateway: Option<String>,
 }
 
 /// Why the agent can't run at all.

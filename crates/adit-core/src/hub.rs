@@ -27,6 +27,7 @@ use crate::admission::{Admission, Credential};
 use crate::bus::Change;
 use crate::certificate::renew_at;
 use crate::clock_watch::MachineClock;
+use crate::cluster::OfMachine;
 use crate::machine::{machine_actor, plain_facts};
 
 /// How many requests may wait for one machine; a machine that takes longer is told to come back.
@@ -102,6 +103,8 @@ struct Entry {
     renews: Option<Credential>,
     /// The next certificate that it asks for ends the ones before.
     rotating: bool,
+    /// It came with a certificate, so it can prove itself to a gateway at another address and hold that one's certificate against the authority.
+    dials: bool,
 }
 
 /// An agent that was here when another came with its keys.
@@ -131,6 +134,11 @@ impl Hub {
     /// Tells whether a machine is here.
     pub fn is_here(&self, machine: MachineId) -> bool {
         self.lock().here.contains_key(&machine)
+    }
+
+    /// Tells whether a machine that is here dials another gateway when it is told to.
+    pub fn dials(&self, machine: MachineId) -> bool {
+        self.lock().here.get(&machine).is_some_and(|entry| entry.dials)
     }
 
     /// Gives what admitted a machine that is here and takes a new key or certificate.
@@ -243,7 +251,8 @@ impl Gateway {
         let (to_agent, requests) = mpsc::channel(QUEUE);
         let connection = self.ids.uuid();
         let renews = hello.renews.then_some(credential);
-        let entry = Entry { connection, instance, to_agent, renews, rotating: false };
+        let dials = matches!(credential, Credential::Certificate { .. });
+        let entry = Entry { connection, instance, to_agent, renews, rotating: false, dials };
         if let Err(code) = self.hub.enter(machine.id, entry, Instant::now()) {
             self.note_duplicate(&machine).await;
             return link.close(code.close_code()).await;
@@ -353,14 +362,22 @@ impl Gateway {
                 if let Some(session) = SessionId::from_bytes(&refused.session_id) {
                     warn!(session.id = %session, machine.label = %machine.label, code = %refused.code, "a machine refused a session");
                     let code = refused.code.parse().unwrap_or(Code::TargetFailed);
-                    self.sessions.refused(session, machine.id, code);
+                    match self.sessions.tenant(session) {
+                        Some(_) => self.sessions.refused(session, machine.id, code),
+                        None => {
+                            self.tell_of_machine(session, machine.id, &OfMachine::Refused(code))
+                        }
+                    }
                 }
                 None
             }
             FromAgent::SessionEnded(ended) => {
                 let session = SessionId::from_bytes(&ended.session_id)?;
                 let reason = crate::session::relay::end_reason(&ended.exited.unwrap_or_default());
-                self.sessions.ended_by_machine(session, machine.id, reason);
+                match self.sessions.tenant(session) {
+                    Some(_) => self.sessions.ended_by_machine(session, machine.id, reason),
+                    None => self.tell_of_machine(session, machine.id, &OfMachine::Ended(reason)),
+                }
                 None
             }
             FromAgent::RenewCertificate(wish) => {
@@ -434,13 +451,19 @@ impl Gateway {
                     session_id: session.as_bytes().to_vec().into(),
                     warrant: Some(warrant),
                     spawn: None,
+                    dial: self.own_address(machine.id),
                 }),
                 Err(refusal) => {
                     self.sessions.end(session, adit_domain::EndReason::Because(refusal.code()))
                 }
             }
         }
-        let ended = standing.ended.iter().map(|s| s.as_bytes().to_vec().into()).collect();
+        let mut ended = Vec::new();
+        for session in standing.ended {
+            if !self.lives_elsewhere(machine, session).await {
+                ended.push(session.as_bytes().to_vec().into());
+            }
+        }
         pb::Welcome {
             machine_id: machine.id.as_bytes().to_vec().into(),
             label: machine.label.to_string(),
@@ -450,6 +473,18 @@ impl Gateway {
             epoch: self.epoch(),
             ended_sessions: ended,
             resume,
+        }
+    }
+
+    /// Tells whether a machine's session that is not here lives at another gateway; so too while the database does not say.
+    async fn lives_elsewhere(&self, machine: &Machine, session: SessionId) -> bool {
+        match self.store.tenant(machine.tenant).find_session(session).await {
+            Ok(Some(found)) => {
+                let lives = found.state != adit_domain::session::State::Ended;
+                lives && found.machine == machine.id && self.other_gateway(&found).is_some()
+            }
+            Ok(None) => false,
+            Err(_) => true,
         }
     }
 

@@ -15,7 +15,6 @@ use adit_wire::digest::Digest;
 use aws_lc_rs::hkdf;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use tokio::sync::{broadcast, watch};
-use tokio::time::Instant;
 
 pub mod access;
 pub mod admission;
@@ -23,6 +22,7 @@ pub mod audit;
 pub mod bus;
 pub mod certificate;
 mod clock_watch;
+pub mod cluster;
 pub mod company;
 pub mod enrolment;
 pub mod failpoint;
@@ -44,6 +44,7 @@ pub mod reach;
 pub mod recording;
 pub mod request;
 mod restore;
+mod rights;
 pub mod role;
 mod sealing;
 pub mod service;
@@ -64,6 +65,7 @@ pub use settings::Settings;
 
 use admission::Admissions;
 use bus::Bus;
+use cluster::Cluster;
 use company::Company;
 use guesses::Guesses;
 use hub::Hub;
@@ -130,8 +132,12 @@ pub struct Gateway {
     pub recorder: Recorder,
     /// Its OAuth2 server.
     pub oauth: OAuth,
-    /// Moves with every change of what decisions rest on.
+    /// Moves with every change of what decisions rest on that was made here.
     pub(crate) rights: watch::Receiver<u64>,
+    /// Moves whenever live rights are looked at again, for changes of other gateways too.
+    pub(crate) looked: watch::Sender<u64>,
+    /// This gateway among the others.
+    pub cluster: Cluster,
     /// The providers of company accounts.
     pub company: Company,
     pub(crate) writer_key: WriterKey,
@@ -164,21 +170,16 @@ pub enum StartError {
     /// A provider of company accounts.
     #[error("{0}")]
     Company(String),
+    /// The bus between gateways.
+    #[error(transparent)]
+    Bus(#[from] adit_bus::AddressError),
     /// The database, or what it holds.
     #[error(transparent)]
     Refusal(#[from] Refusal),
 }
 
-/// How often rights are compared with the database, for changes that another process made.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// After how long without the database live sessions are closed: nobody could say that a right was taken away.
-const BLIND_FOR: Duration = Duration::from_secs(15);
-
 /// How many requests for access a slow listener may fall behind; those that it misses are in the list.
 const REQUESTS_BEHIND: usize = 64;
-/// How far back revoked keys and certificates are looked for: the clocks of gateways differ, and a commit takes its time.
-const REVOKED_OVERLAP: Duration = Duration::from_secs(120);
 
 /// How many names of instances are resolved at once.
 const NAMES_AT_ONCE: usize = 4;
@@ -220,6 +221,7 @@ impl Gateway {
         let ticket_ids = ticket_ids(keys.session_secret.expose());
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
+        let (bus, driver) = open_bus(&settings, &store, &keys, (&clock, &ids))?;
         let gateway = Arc::new_cyclic(|me| Self {
             store,
             clock,
@@ -228,7 +230,8 @@ impl Gateway {
             keys,
             pki,
             listeners: Listeners::default(),
-            bus: Bus::default(),
+            bus: if bus.is_some() { Bus::with_others() } else { Bus::default() },
+            cluster: Cluster::new(bus),
             asked: broadcast::channel(REQUESTS_BEHIND).0,
             sessions: Registry::new(tasks.clone()),
             channels: Channels::default(),
@@ -245,6 +248,7 @@ impl Gateway {
             recorder,
             oauth,
             rights,
+            looked: watch::Sender::new(0),
             company,
             writer_key,
             sign_ins,
@@ -258,6 +262,9 @@ impl Gateway {
         gateway.begin_signing_keys().await?;
         gateway.take_up_sessions().await?;
         gateway.begin_tasks();
+        if let Some(driver) = driver {
+            gateway.join_bus(driver);
+        }
         Ok(gateway)
     }
 
@@ -280,6 +287,8 @@ impl Gateway {
         self.tasks.spawn(async move { clearing.clear_tickets().await });
         let ending = Arc::clone(self);
         self.tasks.spawn(async move { ending.watch_support().await });
+        let standing = Arc::clone(self);
+        self.tasks.spawn(async move { standing.stand().await });
     }
 
     /// Gives the epoch: warrants and credentials of an older one are void.
@@ -291,51 +300,6 @@ impl Gateway {
     pub async fn stop(&self) {
         self.tasks.end().await;
         self.recorder.stop();
-    }
-
-    /// Looks at every live right when something about rights changed: at once here, within [`LOOK_EVERY`] for another process.
-    async fn watch_rights(&self) {
-        let mut here = self.store.access_version();
-        let mut tick = tokio::time::interval(LOOK_EVERY);
-        let mut seen = None;
-        let mut looked = self.clock.now() - REVOKED_OVERLAP;
-        // By the time that passes, whatever the clock is set to.
-        let mut answered = Instant::now();
-        loop {
-            tokio::select! {
-                () = self.tasks.ending() => return,
-                changed = here.changed() => match changed {
-                    Ok(()) => {
-                        self.sessions.recheck_all();
-                        self.recheck_admissions(looked).await;
-                        self.recheck_reaches().await;
-                    }
-                    Err(_) => return,
-                },
-                _ = tick.tick() => match self.store.load_access_version().await {
-                    Ok(version) => {
-                        answered = Instant::now();
-                        if seen.replace(version).is_some_and(|before| before != version) {
-                            self.read_changed_keys().await;
-                            self.sessions.recheck_all();
-                        }
-                        // Time alone may end one, and so may another gateway.
-                        if self.streams.count() > 0 {
-                            self.recheck_reaches().await;
-                        }
-                        self.recheck_admissions(looked).await;
-                        looked = self.clock.now() - REVOKED_OVERLAP;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the database does not say whether rights changed");
-                        if answered.elapsed() >= BLIND_FOR {
-                            self.sessions.end_all(Code::StoreUnavailable);
-                            self.streams.end_all();
-                        }
-                    }
-                },
-            }
-        }
     }
 
     async fn clear_tickets(&self) {
@@ -357,6 +321,27 @@ impl Gateway {
             }
         }
     }
+}
+
+type Sources<'a> = (&'a Arc<dyn Clock>, &'a Arc<dyn Ids>);
+
+/// Makes the way to the bus, where the settings name one.
+fn open_bus(
+    settings: &Settings,
+    store: &Store,
+    keys: &Keys,
+    (clock, ids): Sources<'_>,
+) -> Result<(Option<adit_bus::Bus>, Option<adit_bus::Driver>), StartError> {
+    let Some(bus) = &settings.bus else { return Ok((None, None)) };
+    let key = derive(keys.session_secret.expose(), b"adit bus v1");
+    let settings = adit_bus::Settings {
+        url: bus.url.clone(),
+        authorities: bus.authorities.clone(),
+        key: adit_bus::envelope::Key::new(&key),
+        gateway: store.gateway(),
+    };
+    let (bus, driver) = adit_bus::Driver::new(settings, Arc::clone(clock), Arc::clone(ids))?;
+    Ok((Some(bus), Some(driver)))
 }
 
 fn ticket_ids(secret: &str) -> TicketIds {

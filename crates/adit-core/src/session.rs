@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use adit_bus::To;
 use adit_domain::policy::Circumstances;
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Ticket};
@@ -14,6 +15,8 @@ use adit_domain::{
 };
 use adit_store::{Machine, OpenSession, Opening, Session, SessionKind};
 use adit_wire::agent::v1 as pb;
+use adit_wire::bus::v1 as bus;
+use adit_wire::bus::v1::ask::What;
 use adit_wire::recording::{Header, Mode};
 use adit_wire::warrant;
 use metrics::counter;
@@ -24,6 +27,7 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal, machine_party, target_of};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
+use crate::hub::Presence;
 use crate::places::Place;
 use crate::ticket::Presented;
 use crate::what_ends::circumstances;
@@ -169,7 +173,10 @@ impl Gateway {
             self.end_unopened(ticket, Code::TooMany).await;
             return Err(Code::TooMany.into());
         }
-        if !self.hub.is_here(machine.id) {
+        let is_here = self.hub.is_here(machine.id);
+        let may_be_elsewhere = self.cluster.is_up()
+            && self.hub.presence(machine, self.clock.now()) != Presence::Offline;
+        if !is_here && !may_be_elsewhere {
             self.end_unopened(ticket, Code::TargetOffline).await;
             return Err(Code::TargetOffline.into());
         }
@@ -188,11 +195,6 @@ impl Gateway {
                 return Err(refusal);
             }
         };
-        let opened = pb::Open {
-            session_id: session.id.as_bytes().to_vec().into(),
-            warrant: Some(self.sign_warrant(&session)),
-            spawn: Some(spawn_of(&session)),
-        };
         let arrival = self.arrival(caller, ticket, &hand, true, &session);
         self.start_driver(Start {
             session: session.clone(),
@@ -201,13 +203,33 @@ impl Gateway {
             state: State::Opening,
         });
         let seated = self.sessions.join(session.id, arrival, &hand.writer).await;
-        if let Err(code) = self.hub.send(machine.id, pb::to_agent::Message::Open(opened)) {
+        if let Err(code) = self.send_open(&session, is_here).await {
             self.sessions.end(session.id, EndReason::Because(code));
             return Err(code.into());
         }
         let (seat, writer, input_position) = seated?;
         let capabilities = ticket.capabilities;
         Ok(Admission { session, capabilities, seat, writer, input_position })
+    }
+
+    /// Tells a session's machine to open it, through the gateway that has the machine.
+    async fn send_open(&self, session: &Session, is_here: bool) -> Result<(), Code> {
+        if is_here {
+            let open = self.open_message(session, self.own_address(session.machine));
+            return self.hub.send(session.machine, pb::to_agent::Message::Open(open));
+        }
+        let open = What::Open(bus::Open {});
+        self.cluster.ask(&*self.ids, To::All, (session.tenant, session.id), open).await
+    }
+
+    /// Makes what tells a machine to open a session and to dial it at an address.
+    pub(crate) fn open_message(&self, session: &Session, dial: String) -> pb::Open {
+        pb::Open {
+            session_id: session.id.as_bytes().to_vec().into(),
+            warrant: Some(self.sign_warrant(session)),
+            spawn: Some(spawn_of(session)),
+            dial,
+        }
     }
 
     async fn open_row(
@@ -299,6 +321,7 @@ impl Gateway {
         if session.state == State::Ended {
             return Err(crate::ticket::ended_refusal(&session));
         }
+        self.check_is_here(&session).await?;
         let arrival = self.arrival(caller, ticket, &hand, false, &session);
         let name = principal.name.name().to_owned();
         let (seat, writer, input_position) =
@@ -314,6 +337,14 @@ impl Gateway {
         self.note(event).await;
         let capabilities = ticket.capabilities;
         Ok(Admission { session, capabilities, seat, writer, input_position })
+    }
+
+    /// Refuses a session that lives at another gateway.
+    pub(crate) async fn check_is_here(&self, session: &Session) -> Result<(), Refusal> {
+        match self.other_gateway(session) {
+            Some(other) => Err(self.elsewhere(other).await),
+            None => Ok(()),
+        }
     }
 
     fn arrival(
@@ -515,6 +546,9 @@ impl Gateway {
             )
             .on(audit::party("session", session.id.0, session.machine_label.as_str()));
         self.note(event).await;
+        if let Some(other) = self.other_gateway(&session) {
+            return self.end_elsewhere(&session, other, code).await;
+        }
         self.sessions.end(id, EndReason::Because(code));
         Ok(())
     }
@@ -530,6 +564,7 @@ impl Gateway {
         if !caller.owns(session.principal.id, wanted) {
             self.permit_machine(caller, wanted, &machine).await?;
         }
+        self.check_is_here(&session).await?;
         let (reply, answer) = oneshot::channel();
         self.sessions.ask_screen(id, reply);
         answer.await.map_err(|_| Refusal::Code(Code::TargetOffline))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use adit_domain::{RecordingMode, session};
 
+use crate::cluster::BusSettings;
 use crate::company::settings::ProviderSettings;
 use crate::oauth::settings::OAuthSettings;
 use crate::reach::ReachSettings;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub oauth: OAuthSettings,
     /// Machines that reach each other.
     pub reach: ReachSettings,
+    /// The bus to other gateways on the same database.
+    pub bus: Option<BusSettings>,
 }
 
 /// The parameters of Argon2id (RFC 9106 §3.1).
@@ -115,6 +118,7 @@ impl Settings {
             recording_sync: Duration::from_millis(200),
             oauth: OAuthSettings::default(),
             reach: ReachSettings::default(),
+            bus: None,
         }
     }
 }

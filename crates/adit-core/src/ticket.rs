@@ -173,6 +173,7 @@ impl Gateway {
             Mode::View => Capabilities::of(&[Capability::TerminalView]),
         };
         let permit = self.permit_machine(caller, wanted, &machine).await?;
+        self.check_is_here(&session).await?;
         let now = self.clock.now();
         let ticket = Ticket {
             id: TicketId::new(&*self.ids),

@@ -153,6 +153,8 @@ codes! {
     ReachOver = "ticket.session_over", 409, 1008, "This session is over. Ask for a new ticket.";
     /// No such session, or none that the caller may know of.
     SessionUnknown = "session.unknown", 404, 1008, "There is no such session, or you may not see it.";
+    /// A session whose gateway is another one on the same database.
+    SessionElsewhere = "session.elsewhere", 421, 1008, "This session lives at another gateway. Go to that one.";
     /// The shell ended by itself.
     SessionExited = "session.exited", 410, 1000, "The shell ended.";
     /// A signal ended the shell.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use adit_core::cluster::BusState;
 use adit_domain::Code;
 use axum::Json;
 use axum::extract::State;
@@ -28,7 +29,7 @@ pub struct Health {
 
 /// Says whether the gateway lives and can work.
 #[utoipa::path(get, path = "/health", tag = "operations", security(()), responses(
-    (status = 200, description = "Everything works", body = Health),
+    (status = 200, description = "It works; `degraded` when other gateways cannot be told", body = Health),
     (status = 503, description = "Something that it depends on does not", body = Health),
     (status = "default", description = "A problem document", body = crate::problem::Problem, content_type = "application/problem+json"),
 ))]
@@ -42,10 +43,22 @@ pub async fn health(State(app): State<Arc<App>>) -> Response {
         Ok(meta) if meta.is_dir() => "ok".to_owned(),
         _ => "the folder is not there".to_owned(),
     };
-    let checks = BTreeMap::from([("database", database), ("recordings", recordings)]);
-    let ok = checks.values().all(|check| check == "ok");
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut checks = BTreeMap::from([("database", database), ("recordings", recordings)]);
+    let works = checks.values().all(|check| check == "ok");
+    // Without its bus a gateway works; a balancer that took it out for that would take out all of them at once.
+    let bus = bus(&app);
+    let ok = works && bus.as_deref().is_none_or(|bus| bus == "ok");
+    checks.extend(bus.map(|bus| ("bus", bus)));
+    let status = if works { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Health { status: if ok { "ok" } else { "degraded" }, checks })).into_response()
+}
+
+/// Says how the bus to other gateways stands, where there is one.
+fn bus(app: &App) -> Option<String> {
+    Some(match app.gateway.cluster.bus()?.state() {
+        BusState::Up { .. } => "ok".to_owned(),
+        BusState::Down { since } => format!("away since {since}"),
+    })
 }
 
 /// Gives the metrics in Prometheus' text format, to loopback or to whoever may read the audit log of the first tenant.

@@ -87,6 +87,11 @@ pub enum DialError {
     /// The answer was no WebSocket of ours.
     #[error("the WebSocket's handshake failed: {0}")]
     WebSocket(#[source] Box<tungstenite::Error>),
+    /// Another address than the enrolment's that is not dialled: without TLS, or with a credential that a stranger could keep.
+    #[error(
+        "another gateway is dialled over TLS alone, with a certificate, by who trusts its authority alone"
+    )]
+    Elsewhere,
     /// Dialling took longer than 10 s.
     #[error("the gateway did not answer within {} s", DIAL_LIMIT.as_secs())]
     Late,
@@ -105,6 +110,8 @@ pub struct Dialer {
     tls: Option<Arc<ClientConfig>>,
     authorization: Option<HeaderValue>,
     binding: BindingRule,
+    /// Whether one authority is trusted, and no other.
+    is_pinned: bool,
 }
 
 impl std::fmt::Debug for Credential {
@@ -145,7 +152,22 @@ impl Dialer {
             true => Some(tls_config(&endpoint.trust, certificate, versions)?),
             false => None,
         };
-        Ok(Self { address, tls, authorization, binding: endpoint.binding })
+        let is_pinned = matches!(endpoint.trust, Trust::Pinned(_));
+        Ok(Self { address, tls, authorization, binding: endpoint.binding, is_pinned })
+    }
+
+    /// Gives a dialer that dials another gateway of the same authority: `https://HOST:PORT`. It shows the same certificate, and the other's
+    /// must be for that host and come from the authority that was trusted before.
+    ///
+    /// # Errors
+    /// [`DialError::Elsewhere`] for an address without TLS or a dialer without certificate or authority, [`DialError::Transport`].
+    pub fn at(&self, gateway: &str) -> Result<Self, DialError> {
+        let rest = gateway.strip_prefix("https://").ok_or(DialError::Elsewhere)?;
+        if !self.is_pinned || self.tls.is_none() || self.authorization.is_some() {
+            return Err(DialError::Elsewhere);
+        }
+        let address = Address::read(&format!("wss://{}/ws/agent", rest.trim_end_matches('/')))?;
+        Ok(Self { address, ..self.clone() })
     }
 
     /// Dials the machine's control connection.

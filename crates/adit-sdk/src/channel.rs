@@ -63,6 +63,9 @@ pub enum Told {
         scope: String,
         /// Who was let in.
         target: String,
+        /// The gateway at which it waits, when that is another.
+        #[serde(default)]
+        gateway: Option<String>,
     },
     /// A session is over.
     #[serde(rename_all = "camelCase")]

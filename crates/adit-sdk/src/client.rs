@@ -197,6 +197,20 @@ impl TicketClient {
         shown.http.request(method, format!("{}{path}", self.url))
     }
 
+    /// Gives the same client for another gateway of the same authority: the certificate that it shows and the only authority that it
+    /// trusts are the same.
+    ///
+    /// # Errors
+    /// [`TicketError::Answer`] for an address that is not of the form `https://HOST:PORT`.
+    pub(crate) fn at(&self, gateway: &str) -> Result<Self, TicketError> {
+        let url = gateway.trim_end_matches('/');
+        let host = url.strip_prefix("https://").filter(|host| !host.is_empty());
+        if host.is_none_or(|host| host.contains(['/', '@', '?', '#'])) {
+            return Err(TicketError::Answer("gateway's address"));
+        }
+        Ok(Self { url: url.to_owned(), ..self.clone() })
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         (method, path): (Method, String),

@@ -277,10 +277,10 @@ impl Offering {
             Told::Session { session_id, scope, target, .. } if scope == self.options.scope => {
                 self.know(&session_id, &target);
             }
-            Told::Stream { session_id, stream_id, scope, target }
+            Told::Stream { session_id, stream_id, scope, target, gateway }
                 if scope == self.options.scope =>
             {
-                self.answer(session_id, stream_id, &target);
+                self.answer(session_id, stream_id, &target, gateway);
             }
             Told::Ended { session_id, reason } => self.end(&session_id, &reason),
             _ => {}
@@ -288,11 +288,26 @@ impl Offering {
     }
 
     /// Answers a stream of which the gateway told elsewhere: over a link of its own to this machine's agent.
-    pub fn answer(self: &Arc<Self>, session: String, stream: String, target: &str) {
+    /// The gateway is the one at which the target waits; none for the one that this source knows.
+    pub fn answer(
+        self: &Arc<Self>,
+        session: String,
+        stream: String,
+        target: &str,
+        gateway: Option<String>,
+    ) {
         let Ok(target) = read_peer(target) else { return };
         let own = Arc::clone(self);
         self.tasks.spawn(async move {
-            match own.options.ticket_client.answer_stream(&session, &stream).await {
+            let client = match gateway {
+                Some(gateway) => own.options.ticket_client.at(&gateway),
+                None => Ok(own.options.ticket_client.clone()),
+            };
+            let answered = match client {
+                Ok(client) => client.answer_stream(&session, &stream).await,
+                Err(error) => Err(error),
+            };
+            match answered {
                 Ok(pipe) => own.take(pipe, Way::Gateway, Some((session, target))).await,
                 Err(error) => debug!(%error, "a stream was given up before it was answered"),
             }

@@ -37,7 +37,59 @@ pub struct ChainHead {
     pub chain: Chain,
 }
 
+/// A gateway as the others know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedGateway {
+    /// Which.
+    pub id: GatewayId,
+    /// What people call it.
+    pub name: String,
+    /// Where people reach it.
+    pub url: String,
+    /// Where machines reach it.
+    pub machines_url: String,
+    /// When it last said that it lives.
+    pub seen_at: Option<Timestamp>,
+}
+
 impl Store {
+    /// Says that this gateway lives, and where it is reached.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn show_gateway(
+        &self,
+        at: Timestamp,
+        url: &str,
+        machines_url: &str,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE gateways SET seen_at = $1, url = $2, machines_url = $3 WHERE id = $4";
+        let own = args![at, url.to_owned(), machines_url.to_owned(), self.gateway()];
+        self.write(crate::silent, move |tx| {
+            Box::pin(async move { tx.run(sql, own).await.map(|_| ()) })
+        })
+        .await
+    }
+
+    /// Finds a gateway.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn find_gateway(&self, id: GatewayId) -> Result<Option<ListedGateway>, StoreError> {
+        let sql = "SELECT id, name, url, machines_url, seen_at FROM gateways WHERE id = $1";
+        let row = self.reads().row(Scope::System, sql, args![id]).await?;
+        row.map(|mut row| {
+            Ok(ListedGateway {
+                id: GatewayId(row.uuid()?),
+                name: row.text()?,
+                url: row.text()?,
+                machines_url: row.text()?,
+                seen_at: row.maybe_time()?,
+            })
+        })
+        .transpose()
+    }
+
     /// Lists every gateway's chain, those without an event too.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ pub use credential::{
 pub use enrolment::{Enrolled, EnrolmentToken, NewEnrolmentToken};
 pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};
-pub use gateway::ChainHead;
+pub use gateway::{ChainHead, ListedGateway};
 pub use grant::{Grant, Holder, HolderName, NewGrant};
 pub use job::{Asked, Job, JobFilter, JobLimits, NewJob, QueuedJob, Submitted};
 pub use machine::{Machine, MachineFacts, NewMachine, NewMachineKey};

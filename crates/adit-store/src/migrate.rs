@@ -37,7 +37,8 @@ const STEPS: &[Step] = steps! {
     12 "0012_support";
     13 "0013_ticket_key";
     14 "0014_reach";
-    15 "0015_jobs";
+    15 "0015_gateways";
+    16 "0016_jobs";
 };
 
 /// The schema's newest version.

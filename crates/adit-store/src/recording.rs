@@ -219,13 +219,15 @@ impl TenantStore {
 }
 
 impl Store {
-    /// Lists every tenant's recordings that are still running, for a gateway that starts.
+    /// Lists every tenant's recordings of this gateway's sessions that are still running, for when it starts.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_running_recordings(&self) -> Result<Vec<(TenantId, SessionId)>, StoreError> {
-        let sql = "SELECT tenant_id, session_id FROM recordings WHERE state = 'running' ORDER BY started_at, session_id";
-        let rows = self.reads().rows(Scope::System, sql, args![]).await?;
+        let sql = "SELECT r.tenant_id, r.session_id FROM recordings r \
+             JOIN sessions s ON s.tenant_id = r.tenant_id AND s.id = r.session_id \
+             WHERE r.state = 'running' AND (s.gateway_id IS NULL OR s.gateway_id = $1) ORDER BY r.started_at, r.session_id";
+        let rows = self.reads().rows(Scope::System, sql, args![self.gateway()]).await?;
         rows.into_iter()
             .map(|mut row| Ok((TenantId(row.uuid()?), SessionId(row.uuid()?))))
             .collect()

@@ -456,14 +456,31 @@ impl TenantStore {
 }
 
 impl Store {
-    /// Lists every tenant's sessions that were opened and have not ended, for a gateway that starts.
+    /// Lists every tenant's sessions that this gateway opened and that have not ended, for when it starts.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list_unended_sessions(&self) -> Result<Vec<Session>, StoreError> {
-        let sql =
-            session!("s.state <> 'ended' AND s.state <> 'reserved' ORDER BY s.started_at, s.id");
-        let rows = self.reads().rows(Scope::System, sql, args![]).await?;
+        let sql = session!(
+            "s.state <> 'ended' AND s.state <> 'reserved' AND (s.gateway_id IS NULL OR s.gateway_id = $1) ORDER BY s.started_at, s.id"
+        );
+        let rows = self.reads().rows(Scope::System, sql, args![self.gateway()]).await?;
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+
+    /// Lists every tenant's sessions that have not ended and whose gateway, another, was not seen since.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_forsaken_sessions(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
+        let sql = session!(
+            "s.state <> 'ended' AND s.state <> 'reserved' AND s.gateway_id <> $1 AND NOT EXISTS \
+             (SELECT 1 FROM gateways g WHERE g.id = s.gateway_id AND g.seen_at > $2) ORDER BY s.started_at, s.id"
+        );
+        let rows = self.reads().rows(Scope::System, sql, args![self.gateway(), since]).await?;
         rows.into_iter().map(|mut row| read(&mut row)).collect()
     }
 }

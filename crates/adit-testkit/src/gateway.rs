@@ -81,6 +81,22 @@ impl TestGateway {
         Self::start_in(folder_with(settings), Canary::default())
     }
 
+    /// Starts another gateway with the keys of one that stands, as several on one database have them.
+    pub fn start_beside(other: &Self, settings: &str) -> Self {
+        let folder = folder_with(settings);
+        let data = folder.path().join("data");
+        for entry in std::fs::read_dir(other.data()).unwrap() {
+            let (path, name) = entry.map(|found| (found.path(), found.file_name())).unwrap();
+            let text = name.to_string_lossy();
+            let of_authority = text.starts_with("ca.") || text.starts_with("issuing-");
+            let key = ["authority.key", "audit.key", "session-service.key", "session_token_secret"];
+            if of_authority || key.contains(&&*text) {
+                std::fs::copy(path, data.join(&name)).unwrap();
+            }
+        }
+        Self::start_in(folder, other.canary.clone())
+    }
+
     /// Starts with everything in the log, which goes into a pipe that nobody reads.
     pub fn start_unheard() -> Self {
         let folder = folder_with("");

@@ -29,3 +29,12 @@ pub mod agent {
         include!(concat!(env!("OUT_DIR"), "/adit.agent.v1.rs"));
     }
 }
+
+/// What gateways tell each other; see `proto/adit/bus/v1/bus.proto`.
+pub mod bus {
+    #![expect(missing_docs, reason = "the .proto file documents the messages")]
+    /// Version 1.
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/adit.bus.v1.rs"));
+    }
+}

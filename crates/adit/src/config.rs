@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use adit_core::Settings;
 use adit_core::certificate::MAX_LIFE;
+use adit_core::cluster::BusSettings;
+use adit_core::keys::read_secret;
 use adit_core::oauth::settings::{self as oauth_settings, OAuthSettings};
 use adit_core::reach::ReachSettings;
 use adit_domain::reach::Networks;
@@ -64,6 +66,41 @@ pub struct Config {
     pub certificates: Certificates,
     /// Tickets between machines.
     pub tickets: Tickets,
+    /// The bus to other gateways on the same database.
+    pub bus: Bus,
+}
+
+/// The bus to other gateways on the same database: Redis or Valkey.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bus {
+    /// `rediss://:PASSWORD@host:port`, or `redis://` where nobody listens on the way. The environment's `ADIT_BUS_URL` wins.
+    pub url: Option<String>,
+    /// A file with that address, readable by its owner only: it may hold a password.
+    pub url_file: Option<PathBuf>,
+    /// A file of certificates, PEM, that the server's own is held against; absent: the system's.
+    pub authorities: Option<PathBuf>,
+}
+
+impl Bus {
+    /// Makes settings of the table and the environment.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the address is given twice.
+    fn settings(&self) -> anyhow::Result<Option<BusSettings>> {
+        let url = match (std::env::var("ADIT_BUS_URL"), &self.url, &self.url_file) {
+            (Ok(url), ..) => Secret::new(url),
+            (Err(_), Some(_), Some(_)) => bail!("[bus] has both `url` and `url_file`; keep one"),
+            (Err(_), Some(url), None) => Secret::new(url.clone()),
+            (Err(_), None, Some(path)) => read_secret(path)?,
+            (Err(_), None, None) => return Ok(None),
+        };
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("bus.authorities {}", path.display()))
+        };
+        let authorities = self.authorities.as_ref().map(read).transpose()?;
+        Ok(Some(BusSettings { url, authorities }))
+    }
 }
 
 /// Requests for access.
@@ -481,6 +518,7 @@ impl Config {
         }
         settings.oauth = self.oauth.settings()?;
         settings.reach = self.tickets.settings()?;
+        settings.bus = self.bus.settings()?;
         settings.providers = company::providers(&self.sign_in.provider)?;
         let (cost, sign_in) = (&mut settings.password_cost, &self.sign_in);
         cost.memory_kib = sign_in.argon2_memory_kib.unwrap_or(cost.memory_kib);

@@ -36,8 +36,15 @@ const SANDBOX: &[&str] = &[
 ];
 
 const GROUND: &[&str] = &["adit-domain", "adit-wire"];
-const MECHANISM_UP: &[&str] =
-    &["adit-domain", "adit-wire", "adit-session", "adit-store", "adit-link", "adit-template"];
+const MECHANISM_UP: &[&str] = &[
+    "adit-domain",
+    "adit-wire",
+    "adit-session",
+    "adit-store",
+    "adit-link",
+    "adit-bus",
+    "adit-template",
+];
 /// Planes read lists by the store's named methods; what holds SQL is the store alone.
 const PLANE: &[&str] = &[
     "adit-domain",
@@ -51,6 +58,7 @@ const PLANE: &[&str] = &[
 const EDGE: &[&str] = &["adit-domain", "adit-wire", "adit-link"];
 const SHIPPED: &[&str] = &[
     "adit-agent",
+    "adit-bus",
     "adit-core",
     "adit-domain",
     "adit-helper",
@@ -66,6 +74,7 @@ const SHIPPED: &[&str] = &[
 const TESTS: &[&str] = &[
     "adit",
     "adit-agent",
+    "adit-bus",
     "adit-core",
     "adit-domain",
     "adit-helper",
@@ -87,6 +96,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "adit-template", may: &["adit-domain"], never: IO },
     Layer { name: "adit-store", may: GROUND, never: &["axum", "hyper", "reqwest"] },
     Layer { name: "adit-link", may: GROUND, never: &["axum", "sqlx"] },
+    Layer { name: "adit-bus", may: GROUND, never: &["axum", "sqlx"] },
     Layer { name: "adit-core", may: MECHANISM_UP, never: PROTOCOLS },
     Layer { name: "adit-http", may: PLANE, never: &["sqlx", "snow"] },
     Layer { name: "adit-agent", may: EDGE, never: &["axum", "hyper", "sqlx"] },

@@ -138,8 +138,9 @@ impl Agent {
         let (Some(tunnels), (Some(session), Some(stream_id))) = (&self.shared.tunnels, ids) else {
             return;
         };
-        let TicketStream { capability, target, .. } = stream;
-        let tunnel = Tunnel { session, stream: stream_id, capability, target };
+        let TicketStream { capability, target, dial, .. } = stream;
+        let gateway = (!dial.is_empty()).then_some(dial);
+        let tunnel = Tunnel { session, stream: stream_id, capability, target, gateway };
         if tunnels.try_send(tunnel).is_err() {
             tracing::warn!("more streams are opened at once than this machine takes");
         }
@@ -217,7 +218,7 @@ impl Agent {
 
     /// Opens a session, or says why not.
     fn open(&mut self, open: Open) -> Option<OpenRefused> {
-        let Open { session_id, warrant, spawn } = open;
+        let Open { session_id, warrant, spawn, dial } = open;
         let refuse = |code: Code, sentence: String| {
             tracing::warn!(%code, sentence, "a session was refused");
             Some(OpenRefused { session_id: session_id.clone(), code: code.to_string(), sentence })
@@ -245,6 +246,12 @@ impl Agent {
         if let Err(code) = covers(&checked, &spawn) {
             return refuse(code, code.sentence().to_owned());
         }
+        let gateway = (!dial.is_empty()).then_some(dial);
+        if let Some(gateway) = &gateway
+            && let Err(error) = self.shared.identity.dialer().at(gateway)
+        {
+            return refuse(Code::TargetFailed, format!("The gateway cannot be dialled: {error}."));
+        }
         let id = checked.session;
         let (commands, commands_of_task) = mpsc::channel(COMMANDS);
         let gateway_is_back = Arc::new(Notify::new());
@@ -264,6 +271,7 @@ impl Agent {
             shared: Arc::clone(&self.shared),
             checked,
             warrants,
+            gateway,
             gateway_is_back,
             commands: commands_of_task,
             outcomes: self.outcomes_of_tasks.clone(),

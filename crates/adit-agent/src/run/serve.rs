@@ -21,6 +21,8 @@ pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
     pub(super) checked: Checked,
     pub(super) warrants: Arc<Warrants>,
+    /// The gateway at which the session lives; none for the one that this machine knows.
+    pub(super) gateway: Option<String>,
     pub(super) gateway_is_back: Arc<Notify>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) outcomes: mpsc::Sender<Outcome>,
@@ -50,7 +52,7 @@ impl Task {
     }
 
     async fn serve(self, program: Program, size: Size) -> crate::session::Ended {
-        let Self { shared, checked, warrants, gateway_is_back, commands, .. } = self;
+        let Self { shared, checked, warrants, gateway, gateway_is_back, commands, .. } = self;
         let link_is_lost = Arc::new(Notify::new());
         let (links, links_of_session) = mpsc::channel(1);
         let renewing = Arc::clone(&warrants);
@@ -68,6 +70,7 @@ impl Task {
             shared: &shared,
             id: checked.session,
             warrants: &warrants,
+            gateway: gateway.as_deref(),
             link_is_lost,
             gateway_is_back,
         };
@@ -85,6 +88,7 @@ struct Dialler<'a> {
     shared: &'a Shared,
     id: SessionId,
     warrants: &'a Warrants,
+    gateway: Option<&'a str>,
     link_is_lost: Arc<Notify>,
     /// Ends a wait: the control connection knows first when a gateway is back.
     gateway_is_back: Arc<Notify>,
@@ -120,8 +124,12 @@ impl Dialler<'_> {
     ) -> Pin<Box<dyn Future<Output = Result<AgentConnection, DialError>> + Send + '_>> {
         let Shared { identity, keys, session_service, .. } = self.shared;
         // Today's: a new key or certificate may have come since the last time.
-        let dialer = identity.dialer();
+        let dialer = match self.gateway {
+            Some(gateway) => identity.dialer().at(gateway),
+            None => Ok(identity.dialer()),
+        };
         Box::pin(async move {
+            let dialer = dialer?;
             dialer.session(keys, *session_service, self.id, self.warrants.newest()).await
         })
     }

@@ -49,6 +49,8 @@ pub enum Push {
         capability: Carried,
         /// Who was let in.
         target: String,
+        /// The gateway at which the target waits; none for this one.
+        dial: Option<String>,
     },
     /// A session is over.
     Ended {
@@ -184,14 +186,12 @@ impl Channels {
         self.tell(tenant, target, &Push::Inbox);
     }
 
-    /// Tells the source of an instance that a target waits, if it does.
-    pub fn wanted(&self, tenant: TenantId, target: &CertificateName, instance: &Instance) {
-        if self.waits(tenant, target, instance) {
-            let push = Push::wanted(instance, target);
-            self.tell_those(tenant, &instance.owner, &push, |open| {
-                open.offers.contains(&instance.capability)
-            });
-        }
+    /// Tells the source of an instance that a target waits.
+    pub fn tell_source(&self, tenant: TenantId, target: &CertificateName, instance: &Instance) {
+        let push = Push::wanted(instance, target);
+        self.tell_those(tenant, &instance.owner, &push, |open| {
+            open.offers.contains(&instance.capability)
+        });
     }
 
     /// Tells whether a target waits for a ticket of an instance.
@@ -203,14 +203,16 @@ impl Channels {
         self.lock().get(&key).is_some_and(|list| list.iter().any(means))
     }
 
-    /// Tells one channel of a source that serves a capability to dial a stream. Tells whether there is one.
-    pub fn stream(&self, session: &MachineSession, stream: StreamId) -> bool {
+    /// Tells one channel of a source that serves a capability to dial a stream, at another gateway where an address is given. Tells whether
+    /// there is one.
+    pub fn stream(&self, session: &MachineSession, stream: StreamId, dial: Option<&str>) -> bool {
         let key = (session.tenant, session.source.to_string());
         let push = Push::Stream {
             session: session.id,
             stream,
             capability: session.capability.clone(),
             target: peer_label(&session.target),
+            dial: dial.map(str::to_owned),
         };
         let mut map = self.lock();
         let Some(list) = map.get_mut(&key) else { return false };
@@ -225,9 +227,14 @@ impl Channels {
 
     /// Tells both ends of a session that it is over.
     pub fn ended(&self, session: &MachineSession, reason: Lapse) {
-        let push = Push::Ended { session: session.id, reason };
-        self.tell(session.tenant, &session.source, &push);
-        self.tell(session.tenant, &session.target, &push);
+        for end in [&session.source, &session.target] {
+            self.end(session.tenant, end, session.id, reason);
+        }
+    }
+
+    /// Tells one end of a session that it is over.
+    pub fn end(&self, tenant: TenantId, end: &CertificateName, session: SessionId, reason: Lapse) {
+        self.tell(tenant, end, &Push::Ended { session, reason });
     }
 }
 

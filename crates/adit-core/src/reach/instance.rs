@@ -217,7 +217,7 @@ impl Gateway {
         let by = caller.principal.name.name().to_owned();
         let made =
             tenant.assign(id, target, self.clock.now(), by, tell).await?.ok_or_else(unknown)?;
-        self.channels.wanted(tenant.id(), target, &instance);
+        self.tell_wanted(tenant.id(), target, &instance);
         self.bus.tell(tenant.id(), Change::Tickets);
         Ok(made)
     }
@@ -265,7 +265,7 @@ impl Gateway {
                 && !has
                 && let Some(instance) = tenant.find_instance(one.instance).await?
             {
-                self.channels.wanted(peer.tenant, &peer.name, &instance);
+                self.tell_wanted(peer.tenant, &peer.name, &instance);
             }
         }
         Ok(())
@@ -289,8 +289,9 @@ impl Gateway {
             all.into_iter().filter(|one| one.owner == peer.name && one.capability == *capability);
         for instance in own {
             for one in tenant.list_assignments(None, Some(instance.id)).await? {
-                if self.channels.waits(peer.tenant, &one.target, &instance) {
-                    words.push(Push::wanted(&instance, &one.target));
+                match self.channels.waits(peer.tenant, &one.target, &instance) {
+                    true => words.push(Push::wanted(&instance, &one.target)),
+                    false => self.tell_wanted(peer.tenant, &one.target, &instance),
                 }
             }
         }

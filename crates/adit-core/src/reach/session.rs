@@ -63,7 +63,7 @@ impl Gateway {
         if self.decide_reach(&session, &reach).await? != Heartbeat::Authorized {
             return Err(Code::TicketState.into());
         }
-        self.channels.session(&session);
+        self.tell_session(&session);
         self.bus.tell(peer.tenant, Change::Tickets);
         Ok(session)
     }
@@ -213,7 +213,7 @@ impl Gateway {
     /// Cuts the streams of a session that is over, and tells both ends.
     pub(super) fn cut_reach(&self, session: &MachineSession, reason: Lapse) {
         self.streams.end(&[session.id], reason);
-        self.channels.ended(session, reason);
+        self.tell_ended(session, reason);
         self.bus.tell(session.tenant, Change::Tickets);
     }
 

@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use adit_domain::reach::{Lapse, Strategy, peer_label};
+use adit_domain::reach::{Lapse, Strategy};
 use adit_domain::{CertificateName, Code, SessionId, StreamId, TenantId};
 use adit_store::MachineSession;
-use adit_wire::agent::v1 as pb;
 use adit_wire::agent::v1::to_agent::Message as ToAgent;
 use metrics::{counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::{Guest, session::Heartbeat};
 use crate::Gateway;
 use crate::access::Refusal;
+use crate::cluster::stream_message;
 
 /// One end of a stream.
 pub trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -215,20 +215,20 @@ impl Gateway {
     ) -> Result<bool, Refusal> {
         let label = match (via, &session.source) {
             (Strategy::Direct, _) => return Ok(false),
-            (Strategy::Relay, _) => return Ok(self.channels.stream(session, stream)),
+            (Strategy::Relay, _) => {
+                let told = self.channels.stream(session, stream, None);
+                return Ok(told || self.ask_source_elsewhere(session, stream, via).await);
+            }
             (Strategy::Tunnel, CertificateName::Agent(label)) => label,
             // Whoever speaks for a machine has no agent.
             (Strategy::Tunnel, _) => return Ok(false),
         };
         let tenant = self.store.tenant(session.tenant);
         let Some(machine) = tenant.find_machine_labelled(label).await? else { return Ok(false) };
-        let told = pb::TicketStream {
-            session_id: session.id.as_bytes().to_vec().into(),
-            stream_id: stream.as_bytes().to_vec().into(),
-            capability: session.capability.to_string(),
-            target: peer_label(&session.target),
-        };
-        Ok(self.hub.send(machine.id, ToAgent::TicketStream(told)).is_ok())
+        let told =
+            ToAgent::TicketStream(stream_message(session, stream, self.own_address(machine.id)));
+        let told = self.hub.send(machine.id, told).is_ok();
+        Ok(told || self.ask_source_elsewhere(session, stream, via).await)
     }
 
     /// Answers a stream as its source.

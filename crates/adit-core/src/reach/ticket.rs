@@ -140,7 +140,7 @@ impl Gateway {
             transport: None,
         };
         self.keep_ticket(peer, new, &reach).await?;
-        self.channels.inbox(peer.tenant, &target);
+        self.tell_inbox(peer.tenant, &target);
         self.bus.tell(peer.tenant, Change::Tickets);
         Ok(handed)
     }
@@ -288,7 +288,7 @@ impl Gateway {
         if let Some(session) = tenant.find_session_of_ticket(found.id).await? {
             self.end_reach(&session, Lapse::AdminKilled, &caller.actor()).await?;
         }
-        self.channels.inbox(tenant.id(), &found.target);
+        self.tell_inbox(tenant.id(), &found.target);
         self.bus.tell(tenant.id(), Change::Tickets);
         Ok(())
     }

@@ -26,8 +26,10 @@ impl Gateway {
             session_id: session.id.as_bytes().to_vec().into(),
             code: reason.code().as_str().to_owned(),
         };
-        // A machine that is not here is told when it comes: the session is not among those that live.
-        let _ = self.hub.send(session.machine, pb::to_agent::Message::Close(close));
+        // A machine that is nowhere is told when it comes: the session is not among those that live.
+        if self.hub.send(session.machine, pb::to_agent::Message::Close(close)).is_err() {
+            self.tell_closed(session.tenant, session.id);
+        }
     }
 
     /// Writes down that a session is over.

@@ -28,7 +28,7 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// How long a machine may be silent.
 const SILENT_FOR: Duration = Duration::from_secs(25);
 
-/// How often the certificate that a channel rests on is looked at, beside each change of rights here.
+/// How often the certificate that a channel rests on is looked at, beside each look at rights.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a machine is told.
@@ -45,7 +45,15 @@ enum Told {
     Session { session_id: String, instance_id: String, scope: String, target: String },
     /// A target opened a stream, which the machine is to answer.
     #[serde(rename_all = "camelCase")]
-    Stream { session_id: String, stream_id: String, scope: String, target: String },
+    Stream {
+        session_id: String,
+        stream_id: String,
+        scope: String,
+        target: String,
+        /// Where to answer it, when the target waits at another gateway.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gateway: Option<String>,
+    },
     /// A session is over.
     #[serde(rename_all = "camelCase")]
     Ended { session_id: String, reason: &'static str },
@@ -95,7 +103,7 @@ async fn run(
     let gone = |_| Closing::Gone;
     let mut ping = tokio::time::interval(PING_EVERY);
     let mut look = tokio::time::interval(LOOK_EVERY);
-    let mut rights = app.gateway.store.access_version();
+    let mut rights = app.gateway.rights_looked_at();
     let mut heard = Instant::now();
     tell_inbox(app, out, guest).await?;
     loop {
@@ -216,7 +224,8 @@ fn told(push: Push) -> Told {
             scope: capability.to_string(),
             target,
         },
-        Push::Stream { session, stream, capability, target } => Told::Stream {
+        Push::Stream { session, stream, capability, target, dial } => Told::Stream {
+            gateway: dial,
             session_id: session.0.simple().to_string(),
             stream_id: stream.0.simple().to_string(),
             scope: capability.to_string(),

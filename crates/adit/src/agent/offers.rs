@@ -208,6 +208,7 @@ impl Offers {
                     id(tunnel.session.as_bytes()),
                     id(tunnel.stream.as_bytes()),
                     &tunnel.target,
+                    tunnel.gateway,
                 );
             }
             None => {

@@ -1,0 +1,4 @@
+-- Where each gateway is reached, by people and by machines, and when it last said that it lives.
+ALTER TABLE gateways ADD COLUMN url TEXT NOT NULL DEFAULT '';
+ALTER TABLE gateways ADD COLUMN machines_url TEXT NOT NULL DEFAULT '';
+ALTER TABLE gateways ADD COLUMN seen_at BIGINT;
