@@ -14,6 +14,9 @@ pub const MAX_ARGUMENTS: usize = 128;
 /// The most placeholders in one argument: with the longest values it still is an argument that Linux takes (`MAX_ARG_STRLEN`).
 pub const MAX_PLACEHOLDERS: usize = 16;
 
+/// The most placeholders in a command: with the longest values all arguments together are an eighth of what Linux takes (`ARG_MAX`, 2 MiB).
+pub const MAX_ALL_PLACEHOLDERS: usize = 64;
+
 /// A piece of an argument.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Part {
@@ -186,6 +189,9 @@ impl Command {
         }
         if self.arguments.iter().any(|one| one.placeholders().count() > MAX_PLACEHOLDERS) {
             return Err(BadCommand::TooLarge("16 parameters in one argument"));
+        }
+        if self.placeholders().count() > MAX_ALL_PLACEHOLDERS {
+            return Err(BadCommand::TooLarge("64 places for parameters"));
         }
         Ok(())
     }

@@ -117,6 +117,9 @@ fn a_caller_does_not_choose_what_another_program_runs() {
     for bad in ["env {x}", "xargs {x}", "timeout 5 {x}", "nice ls {x}", "ssh {host} ls"] {
         assert!(matches!(Command::parse(bad), Err(BadCommand::Chooses(_))), "{bad}");
     }
+    let found = Command::parse(r"find /srv -name a -exec {x} \;");
+    assert!(matches!(found, Err(BadCommand::Chooses(_))), "{found:?}");
+    assert!(Command::parse(r"find {path} -exec /usr/bin/stat \;").is_ok());
     assert!(Command::parse("env").is_ok() && Command::parse("timeout 5 ls").is_ok());
 }
 
@@ -166,6 +169,8 @@ fn a_command_has_limits() {
     );
     assert!(Command::parse(&format!("ls {}", "{a}".repeat(16))).is_ok());
     assert!(Command::parse(&format!("ls {}", "{a}".repeat(17))).is_err());
+    assert!(Command::parse(&format!("ls{}", " {a}".repeat(64))).is_ok());
+    assert!(Command::parse(&format!("ls{}", " {a}".repeat(65))).is_err());
     assert!(Command::parse(&format!("ls {}", "a".repeat(4093))).is_ok());
     assert!(Command::parse(&format!("ls {}", "a".repeat(4094))).is_err());
 }
