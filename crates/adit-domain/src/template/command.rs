@@ -104,6 +104,15 @@ pub enum BadCommand {
         /// What to do.
         hint: &'static str,
     },
+    /// A space that is not the one that parts words.
+    #[error("at its character {at}: words are parted by plain spaces, and this is another one")]
+    Space {
+        /// Where, counted from 1.
+        at: usize,
+    },
+    /// A variable of the environment before the program.
+    #[error("a command begins with its program, and sets no variable")]
+    Variable,
     /// A quote without its end, or a backslash at the end.
     #[error("at its character {at}: the quote that begins here does not end")]
     Unclosed {
@@ -202,6 +211,9 @@ fn read_program(first: &Argument) -> Result<String, BadCommand> {
     if program.is_empty() {
         return Err(BadCommand::Empty);
     }
+    if program.contains('=') {
+        return Err(BadCommand::Variable);
+    }
     if program.starts_with('-') {
         return Err(BadCommand::ProgramIsOption);
     }
@@ -274,6 +286,7 @@ impl<'a> Splitter<'a> {
         match c {
             '{' => return self.placeholder(at),
             '}' => return Err(BadCommand::Brace { at: at + 1 }),
+            c if c.is_whitespace() && c != ' ' => return Err(BadCommand::Space { at: at + 1 }),
             _ => {}
         }
         let starts = self.word.is_none();

@@ -57,6 +57,21 @@ fn control_characters_and_what_is_not_seen_are_refused() {
 }
 
 #[test]
+fn a_space_that_parts_no_words_is_refused() {
+    for bad in ["ls\u{a0}-l", "ls '\u{2003}'", "ls \u{3000}"] {
+        assert!(matches!(Command::parse(bad), Err(BadCommand::Space { .. })), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_variable_before_the_program_is_refused() {
+    for bad in ["LANG=C ls", "'A=b c' ls"] {
+        assert_eq!(Command::parse(bad), Err(BadCommand::Variable), "{bad}");
+    }
+    assert!(Command::parse("ls a=b").is_ok());
+}
+
+#[test]
 fn two_dots_are_refused_wherever_they_stand() {
     // CMD-6
     for bad in ["ls ..", "cat /tmp/../etc/shadow", "git log a..b", "ls '..'"] {
