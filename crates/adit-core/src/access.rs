@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_domain::policy::{self, Circumstances, MachineTarget, Target};
+use adit_domain::template::BadParameter;
 use adit_domain::{
     Capabilities, Capability, Code, Denial, Facts, Permit, Principal, PrincipalId, Timestamp,
     TokenId,
@@ -78,6 +79,12 @@ pub enum Refusal {
     /// For a reason that passes, and when.
     #[error("{}", .0.sentence())]
     Later(Code, Duration),
+    /// Parameters of a template that are not as it wants them, all of them.
+    #[error("{}", say(.0))]
+    Parameters(Vec<BadParameter>),
+    /// No role that counts holds a scope of a template: which of them.
+    #[error("{}", Code::AccessScopeMissing.sentence())]
+    Scope(usize),
     /// The database did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,9 +95,16 @@ impl Refusal {
     pub fn code(&self) -> Code {
         match self {
             Self::Code(code) | Self::Said(code, _) | Self::Later(code, _) => *code,
+            Self::Parameters(_) => Code::JobParameters,
+            Self::Scope(_) => Code::AccessScopeMissing,
             Self::Store(error) => error.code(),
         }
     }
+}
+
+fn say(bad: &[BadParameter]) -> String {
+    let each: Vec<String> = bad.iter().map(ToString::to_string).collect();
+    format!("{}.", each.join("; "))
 }
 
 impl From<Code> for Refusal {
@@ -210,6 +224,7 @@ impl Gateway {
                     "Your role here does not allow {missing}. Ask an administrator for one that does."
                 ),
             ),
+            Denial::TemplateScope(at) => Refusal::Scope(at),
             other => Refusal::Code(other.code()),
         }
     }

@@ -26,6 +26,8 @@ pub enum Change {
     Support,
     /// Scopes, instances, assignments, tickets and sessions between machines.
     Tickets,
+    /// Jobs, and what became of them.
+    Jobs,
 }
 
 impl Change {
@@ -52,6 +54,7 @@ impl Change {
             Self::Requests => "requests",
             Self::Support => "support",
             Self::Tickets => "tickets",
+            Self::Jobs => "jobs",
         }
     }
 }

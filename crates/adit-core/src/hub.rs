@@ -259,6 +259,7 @@ impl Gateway {
         }
         info!(machine.label = %machine.label, "a machine came");
         self.bus.tell(machine.tenant, Change::Machines);
+        self.jobs.look();
         let (renews, clock) = (hello.renews, MachineClock::default());
         let mut talk =
             Talk { machine: &machine, credential, renews, asked: None, owes: false, clock };

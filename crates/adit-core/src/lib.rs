@@ -29,6 +29,7 @@ pub mod failpoint;
 pub mod grant;
 pub mod guesses;
 pub mod hub;
+pub mod job;
 pub mod keys;
 pub mod listener;
 pub mod machine;
@@ -69,6 +70,7 @@ use cluster::Cluster;
 use company::Company;
 use guesses::Guesses;
 use hub::Hub;
+use job::Jobs;
 use keys::Keys;
 use listener::Listeners;
 use oauth::OAuth;
@@ -128,6 +130,8 @@ pub struct Gateway {
     pub admissions: Admissions,
     /// Enrolments with tokens that did not count.
     pub(crate) wrong_tokens: tries::Tries,
+    /// Its jobs, and the templates that they run.
+    pub jobs: Jobs,
     /// Its recorder.
     pub recorder: Recorder,
     /// Its OAuth2 server.
@@ -222,6 +226,7 @@ impl Gateway {
         let epoch = store.tenant(TenantId::SEED).load_epoch().await.map_err(Refusal::from)?;
         let tasks = Tasks::default();
         let (bus, driver) = open_bus(&settings, &store, &keys, (&clock, &ids))?;
+        let jobs = Jobs::new(&settings.jobs);
         let gateway = Arc::new_cyclic(|me| Self {
             store,
             clock,
@@ -245,6 +250,7 @@ impl Gateway {
             machine_links: Arc::default(),
             admissions: Admissions::default(),
             wrong_tokens: tries::Tries::default(),
+            jobs,
             recorder,
             oauth,
             rights,
@@ -259,6 +265,7 @@ impl Gateway {
             anchored: Mutex::default(),
             epoch: AtomicU64::new(u64::try_from(epoch).unwrap_or(0)),
         });
+        gateway.reload_templates().await;
         gateway.begin_signing_keys().await?;
         gateway.take_up_sessions().await?;
         gateway.begin_tasks();
@@ -269,6 +276,10 @@ impl Gateway {
     }
 
     fn begin_tasks(self: &Arc<Self>) {
+        let giving = Arc::clone(self);
+        self.tasks.spawn(async move { giving.dispatch_jobs().await });
+        let reading = Arc::clone(self);
+        self.tasks.spawn(async move { reading.watch_templates().await });
         let anchoring = Arc::clone(self);
         self.tasks.spawn(async move { anchoring.anchor_audit().await });
         let looking = Arc::clone(self);

@@ -360,7 +360,7 @@ fn scan(path: &Path) -> io::Result<adit_wire::recording::Scanned> {
     Ok(scan.finish())
 }
 
-fn each_piece(path: &Path, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+pub(crate) fn each_piece(path: &Path, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; PIECE];
     loop {

@@ -13,7 +13,7 @@ use adit_domain::{
     Capabilities, Capability, Code, EndReason, Facts, MachineId, PrincipalId, RecordingMode,
     SessionId, policy,
 };
-use adit_store::{Machine, OpenSession, Opening, Session, SessionKind};
+use adit_store::{Job, Machine, OpenSession, Opening, Session, SessionKind};
 use adit_wire::agent::v1 as pb;
 use adit_wire::bus::v1 as bus;
 use adit_wire::bus::v1::ask::What;
@@ -85,6 +85,17 @@ pub const OWN: Capabilities = Capabilities::of(&[
     Capability::TerminalView,
 ]);
 
+/// What a session's beginning is called, and in words.
+const SHELL_START: (&str, &str) = ("terminal_session_start", "opened a session");
+
+/// A ticket that was spent, and what policy says of it today.
+struct Redeemed {
+    ticket: Ticket,
+    caller: Caller,
+    machine: Machine,
+    permit: Result<policy::Permit, Refusal>,
+}
+
 /// The window of a viewer that does not say how large it is.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
@@ -101,26 +112,8 @@ impl Gateway {
         hand: Hand,
         address: Option<IpAddr>,
     ) -> Result<Admission, Refusal> {
-        let ticket = self.redeem_ticket(presented, address).await?;
-        let tenant = self.store.tenant(ticket.tenant);
-        let account = tenant.find_principal(ticket.principal).await?;
-        let principal =
-            account.map(|a| a.principal).ok_or(Refusal::Code(Code::PrincipalInactive))?;
-        let machine = tenant.find_machine(ticket.machine).await?;
-        let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
-        let credential = ticket.credential.unwrap_or(adit_domain::TokenId(ticket.id.0));
-        let mut caller = Caller {
-            principal,
-            credential,
-            address,
-            second_factor_at: None,
-            limit: None,
-            client: None,
-        };
-        let permit = match self.still_signed_in(&mut caller, &ticket, &machine).await {
-            Ok(()) => self.permit_machine(&caller, ticket.capabilities, &machine).await,
-            Err(refusal) => Err(refusal),
-        };
+        let Redeemed { ticket, caller, machine, permit } =
+            self.redeem_and_decide(presented, address).await?;
         let seated = match permit {
             Ok(permit) => self.seat_place(&caller, &machine).await.map(|place| (permit, place)),
             Err(refusal) => Err(refusal),
@@ -139,6 +132,77 @@ impl Gateway {
         };
         admission.seat.place = Some(place);
         Ok(admission)
+    }
+
+    /// Opens the session of a job that was given out: a ticket is issued for it and redeemed, as for anybody's session. Nobody is in it.
+    ///
+    /// # Errors
+    /// [`Refusal`] when policy has changed its mind, or the machine is not here.
+    pub(crate) async fn open_job(&self, job: &Job, session: SessionId) -> Result<(), Refusal> {
+        let issued = self.issue_job_ticket(job, session).await?;
+        let presented = Presented { ticket: issued.minted.secret.expose(), proof: "" };
+        let address = job.asked.client.as_deref().and_then(|text| text.parse().ok());
+        let Redeemed { ticket, caller, machine, permit } =
+            self.redeem_and_decide(presented, address).await?;
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                self.end_unopened(&ticket, refusal.code()).await;
+                return Err(refusal);
+            }
+        };
+        let hand = Hand::default();
+        let (session, is_here) = self.begin(&caller, &ticket, &permit, &machine, &hand).await?;
+        if let Err(code) = self.send_open(&session, is_here).await {
+            self.sessions.end(session.id, EndReason::Because(code));
+        }
+        Ok(())
+    }
+
+    /// Spends a ticket and decides about it with today's facts.
+    async fn redeem_and_decide(
+        &self,
+        presented: Presented<'_>,
+        address: Option<IpAddr>,
+    ) -> Result<Redeemed, Refusal> {
+        let ticket = self.redeem_ticket(presented, address).await?;
+        let tenant = self.store.tenant(ticket.tenant);
+        let account = tenant.find_principal(ticket.principal).await?;
+        let principal =
+            account.map(|a| a.principal).ok_or(Refusal::Code(Code::PrincipalInactive))?;
+        let machine = tenant.find_machine(ticket.machine).await?;
+        let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
+        let credential = ticket.credential.unwrap_or(adit_domain::TokenId(ticket.id.0));
+        let mut caller = Caller {
+            principal,
+            credential,
+            address,
+            second_factor_at: None,
+            limit: None,
+            client: None,
+        };
+        let permit = match self.still_signed_in(&mut caller, &ticket, &machine).await {
+            Ok(()) => self.permit_ticket(&caller, &ticket, &machine).await,
+            Err(refusal) => Err(refusal),
+        };
+        Ok(Redeemed { ticket, caller, machine, permit })
+    }
+
+    async fn permit_ticket(
+        &self,
+        caller: &Caller,
+        ticket: &Ticket,
+        machine: &Machine,
+    ) -> Result<policy::Permit, Refusal> {
+        let opens_job =
+            ticket.purpose == Purpose::Open && ticket.capabilities.has(Capability::JobRun);
+        if !opens_job {
+            return self.permit_machine(caller, ticket.capabilities, machine).await;
+        }
+        let session = self.store.tenant(ticket.tenant).find_session(ticket.session).await?;
+        let named = (ticket.session, session.and_then(|session| session.job));
+        let target = self.target_of_session(ticket.tenant, named, machine).await?;
+        self.permit(caller, ticket.capabilities, target, Some(machine_party(machine))).await
     }
 
     // RES-12
@@ -169,6 +233,27 @@ impl Gateway {
         machine: &Machine,
         hand: Hand,
     ) -> Result<Admission, Refusal> {
+        let (session, is_here) = self.begin(caller, ticket, permit, machine, &hand).await?;
+        let arrival = self.arrival(caller, ticket, &hand, true, &session);
+        let seated = self.sessions.join(session.id, arrival, &hand.writer).await;
+        if let Err(code) = self.send_open(&session, is_here).await {
+            self.sessions.end(session.id, EndReason::Because(code));
+            return Err(code.into());
+        }
+        let (seat, writer, input_position) = seated?;
+        let capabilities = ticket.capabilities;
+        Ok(Admission { session, capabilities, seat, writer, input_position })
+    }
+
+    /// Begins a session: its row, its recording, its task. The flag tells whether its machine is at this gateway.
+    async fn begin(
+        &self,
+        caller: &Caller,
+        ticket: &Ticket,
+        permit: &policy::Permit,
+        machine: &Machine,
+        hand: &Hand,
+    ) -> Result<(Session, bool), Refusal> {
         if self.sessions.count() >= self.settings.sessions_total {
             self.end_unopened(ticket, Code::TooMany).await;
             return Err(Code::TooMany.into());
@@ -180,7 +265,7 @@ impl Gateway {
             self.end_unopened(ticket, Code::TargetOffline).await;
             return Err(Code::TargetOffline.into());
         }
-        let session = match self.open_row(caller, ticket, permit, machine, &hand).await? {
+        let session = match self.open_row(caller, ticket, permit, machine, hand).await? {
             Opening::Opened(session) => *session,
             Opening::Full(live) => {
                 self.end_unopened(ticket, Code::SessionLimit).await;
@@ -195,27 +280,20 @@ impl Gateway {
                 return Err(refusal);
             }
         };
-        let arrival = self.arrival(caller, ticket, &hand, true, &session);
         self.start_driver(Start {
             session: session.clone(),
             tape,
             position: 0,
             state: State::Opening,
         });
-        let seated = self.sessions.join(session.id, arrival, &hand.writer).await;
-        if let Err(code) = self.send_open(&session, is_here).await {
-            self.sessions.end(session.id, EndReason::Because(code));
-            return Err(code.into());
-        }
-        let (seat, writer, input_position) = seated?;
-        let capabilities = ticket.capabilities;
-        Ok(Admission { session, capabilities, seat, writer, input_position })
+        Ok((session, is_here))
     }
 
     /// Tells a session's machine to open it, through the gateway that has the machine.
     async fn send_open(&self, session: &Session, is_here: bool) -> Result<(), Code> {
         if is_here {
-            let open = self.open_message(session, self.own_address(session.machine));
+            let open = self.open_message(session, self.own_address(session.machine)).await;
+            let open = open.map_err(|refusal| refusal.code())?;
             return self.hub.send(session.machine, pb::to_agent::Message::Open(open));
         }
         let open = What::Open(bus::Open {});
@@ -223,13 +301,30 @@ impl Gateway {
     }
 
     /// Makes what tells a machine to open a session and to dial it at an address.
-    pub(crate) fn open_message(&self, session: &Session, dial: String) -> pb::Open {
-        pb::Open {
+    ///
+    /// # Errors
+    /// [`Refusal`] when the job that the session runs cannot be found.
+    pub(crate) async fn open_message(
+        &self,
+        session: &Session,
+        dial: String,
+    ) -> Result<pb::Open, Refusal> {
+        let job = self.job_message(session).await?;
+        Ok(pb::Open {
             session_id: session.id.as_bytes().to_vec().into(),
-            warrant: Some(self.sign_warrant(session)),
-            spawn: Some(spawn_of(session)),
+            warrant: Some(self.sign_warrant_for(session, job.as_ref())),
+            spawn: Some(spawn_of(session, job)),
             dial,
-        }
+        })
+    }
+
+    /// Makes what a machine is given of a job; none for any other session.
+    async fn job_message(&self, session: &Session) -> Result<Option<pb::Job>, Refusal> {
+        let Some(id) = session.job else { return Ok(None) };
+        let job = self.store.tenant(session.tenant).find_job(id).await?;
+        let job = job.ok_or(Refusal::Code(Code::JobUnknown))?;
+        let plan = job.asked.plan.into_bytes().into();
+        Ok(Some(pb::Job { plan, output_bytes: job.asked.output_bytes }))
     }
 
     async fn open_row(
@@ -243,9 +338,11 @@ impl Gateway {
         let now = self.clock.now();
         let (cols, rows) = self.first_size(ticket, hand).await?;
         let ends_at = now + self.settings.max_length;
+        let is_job = permit.capabilities().has(Capability::JobRun);
         let open = OpenSession {
             id: ticket.session,
-            cap: Some(self.settings.sessions_per_user),
+            // Jobs have caps of their own.
+            cap: (!is_job).then_some(self.settings.sessions_per_user),
             capabilities: permit.capabilities(),
             grants: permit.grants().to_vec(),
             client: caller.address.map(|a| a.to_string()),
@@ -255,10 +352,10 @@ impl Gateway {
             at: now,
             ends_at: permit.until().map_or(ends_at, |until| until.min(ends_at)),
         };
-        let sentence =
-            format!("{} opened a session on {}", caller.principal.name.name(), machine.label);
+        let (what, verb) = if is_job { ("job.start", "runs a job") } else { SHELL_START };
+        let sentence = format!("{} {verb} on {}", caller.principal.name.name(), machine.label);
         let start = self
-            .event("terminal_session_start", &caller.actor(), sentence)
+            .event(what, &caller.actor(), sentence)
             .on(audit::party("session", ticket.session.0, machine.label.as_str()))
             .with("userId", json!(caller.principal.id.to_string()))
             .with("machineId", json!(machine.id.to_string()))
@@ -425,6 +522,10 @@ impl Gateway {
 
     /// Signs what the machine is to know of a session.
     pub(crate) fn sign_warrant(&self, session: &Session) -> pb::SignedWarrant {
+        self.sign_warrant_for(session, None)
+    }
+
+    fn sign_warrant_for(&self, session: &Session, job: Option<&pb::Job>) -> pb::SignedWarrant {
         let now = self.clock.now();
         let started = session.started_at.unwrap_or(now);
         let ends_at = session.ends_at.unwrap_or(started + self.settings.max_length);
@@ -445,7 +546,7 @@ impl Gateway {
             epoch: self.epoch(),
             run_as: session.run_as.clone().unwrap_or_default(),
             grace_ms: ms(self.settings.grace),
-            job: bytes::Bytes::new(),
+            job: job.map(|job| adit_wire::job::digest(job).0.to_vec().into()).unwrap_or_default(),
         };
         warrant::sign(&statement, &self.keys.authority)
     }
@@ -477,7 +578,9 @@ impl Gateway {
             ..self.facts(&session.principal).await?
         };
         let now = self.clock.now();
-        policy::authorize(&facts, session.capabilities, &target_of(&machine), now)
+        let named = (session.id, session.job);
+        let target = self.target_of_session(session.tenant, named, &machine).await?;
+        policy::authorize(&facts, session.capabilities, &target, now)
             .map_err(|_| Refusal::Code(Code::AccessRevoked))?;
         Ok(self.sign_warrant(&session))
     }
@@ -571,13 +674,13 @@ impl Gateway {
     }
 }
 
-fn spawn_of(session: &Session) -> pb::Spawn {
+fn spawn_of(session: &Session, job: Option<pb::Job>) -> pb::Spawn {
     pb::Spawn {
         cols: u32::from(session.cols),
         rows: u32::from(session.rows),
         command: session.command.clone(),
         pty: session.pty || session.kind == SessionKind::Shell,
         env: session.env.iter().cloned().collect(),
-        job: None,
+        job,
     }
 }

@@ -7,6 +7,7 @@ use adit_domain::{RecordingMode, session};
 
 use crate::cluster::BusSettings;
 use crate::company::settings::ProviderSettings;
+use crate::job::JobSettings;
 use crate::oauth::settings::OAuthSettings;
 use crate::reach::ReachSettings;
 
@@ -67,6 +68,8 @@ pub struct Settings {
     pub oauth: OAuthSettings,
     /// Machines that reach each other.
     pub reach: ReachSettings,
+    /// Jobs, and the templates that they run.
+    pub jobs: JobSettings,
     /// The bus to other gateways on the same database.
     pub bus: Option<BusSettings>,
 }
@@ -118,6 +121,7 @@ impl Settings {
             recording_sync: Duration::from_millis(200),
             oauth: OAuthSettings::default(),
             reach: ReachSettings::default(),
+            jobs: JobSettings::default(),
             bus: None,
         }
     }

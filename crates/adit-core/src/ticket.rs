@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Thumbprint, Ticket};
-use adit_domain::{Capabilities, Capability, Code, SessionId, TicketId, Timestamp};
+use adit_domain::{Capabilities, Capability, Code, RecordingMode, SessionId, TicketId, Timestamp};
 use adit_store::{
-    Machine, NewSession, Redemption, SecretHash, Session, SessionBytes, SessionKind, SessionNote,
+    Job, Machine, NewSession, Redemption, SecretHash, Session, SessionBytes, SessionKind,
+    SessionNote,
 };
 use serde_json::json;
 
@@ -15,6 +16,7 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal, machine_party};
 use crate::audit::{self, Actor};
 use crate::bus::Change;
+use crate::job::{Needs, job_party};
 use crate::proof;
 use crate::token::{self, Minted, Plane};
 
@@ -198,6 +200,107 @@ impl Gateway {
             session.id.0,
             machine.label.as_str(),
         ));
+        self.store_ticket(ticket, None, event).await
+    }
+
+    /// Issues the ticket of a job that was given out, and reserves its session.
+    ///
+    /// # Errors
+    /// [`Refusal`] when whoever asked for it may no longer.
+    pub(crate) async fn issue_job_ticket(
+        &self,
+        job: &Job,
+        session: SessionId,
+    ) -> Result<IssuedTicket, Refusal> {
+        let tenant = self.store.tenant(job.tenant);
+        let machine = tenant.find_machine(job.machine).await?;
+        let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
+        let caller = Caller {
+            principal: job.principal.clone(),
+            credential: job.asked.credential,
+            address: job.asked.client.as_deref().and_then(|text| text.parse().ok()),
+            second_factor_at: None,
+            limit: None,
+            client: None,
+        };
+        let wanted = Needs::read(&job.asked.needs).capabilities;
+        let named = (session, Some(job.id));
+        let target = self.target_of_session(job.tenant, named, &machine).await?;
+        let permit = self.permit(&caller, wanted, target, Some(machine_party(&machine))).await?;
+        let now = self.clock.now();
+        let ticket = Ticket {
+            id: TicketId::new(&*self.ids),
+            tenant: job.tenant,
+            principal: job.principal.id,
+            machine: job.machine,
+            session,
+            purpose: Purpose::Open,
+            capabilities: permit.capabilities(),
+            issued_at: now,
+            expires_at: now + adit_domain::ticket::LIFE,
+            credential: Some(job.asked.credential),
+            key: None,
+        };
+        let reserved = NewSession {
+            id: session,
+            principal: job.principal.id,
+            machine: job.machine,
+            kind: SessionKind::Exec,
+            command: job.asked.argv.clone(),
+            env: Vec::new(),
+            pty: false,
+            capabilities: permit.capabilities(),
+            grants: permit.grants().to_vec(),
+            // What a job wrote is its result.
+            recording: RecordingMode::Output,
+            strict: self.settings.recording_strict,
+            run_as: None,
+            client: job.asked.client.clone(),
+            at: now,
+            job: Some(job.id),
+        };
+        let sentence = format!("A ticket for {} on {}", job.asked.template, machine.label);
+        let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(job_party(job));
+        self.store_ticket(ticket, Some(reserved), event).await
+    }
+
+    /// Issues a ticket to follow a job that runs: for its own user, and for whoever may see jobs on its machine.
+    ///
+    /// # Errors
+    /// [`Code::SessionUnknown`] for a session that runs no job, its end's code for one that is over, or policy's reason.
+    pub(crate) async fn issue_follow_ticket(
+        &self,
+        caller: &Caller,
+        session: SessionId,
+    ) -> Result<IssuedTicket, Refusal> {
+        let tenant = self.store.tenant(caller.principal.tenant);
+        let found = tenant.find_session(session).await?.filter(|row| row.job.is_some());
+        let session = found.ok_or(Refusal::Code(Code::SessionUnknown))?;
+        if session.state == State::Ended {
+            return Err(ended_refusal(&session));
+        }
+        let machine = self.machine_of_session(&session).await?;
+        let own = session.principal.id == caller.principal.id;
+        let wanted = if own { Capability::JobRun } else { Capability::JobView };
+        let permit = self.permit_machine(caller, Capabilities::of(&[wanted]), &machine).await?;
+        let now = self.clock.now();
+        let ticket = Ticket {
+            id: TicketId::new(&*self.ids),
+            tenant: session.tenant,
+            principal: caller.principal.id,
+            machine: machine.id,
+            session: session.id,
+            purpose: Purpose::Join,
+            capabilities: permit.capabilities(),
+            issued_at: now,
+            expires_at: now + adit_domain::ticket::LIFE,
+            credential: Some(caller.credential),
+            key: None,
+        };
+        let sentence =
+            format!("{} asked to follow a job on {}", caller.principal.name.name(), machine.label);
+        let party = audit::party("session", session.id.0, machine.label.as_str());
+        let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(party);
         self.store_ticket(ticket, None, event).await
     }
 

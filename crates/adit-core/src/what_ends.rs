@@ -11,7 +11,7 @@ use adit_domain::{Capabilities, Capability, Facts, GrantId, MachineId, Principal
 use adit_store::{Paging, Session, SessionFilter};
 
 use crate::Gateway;
-use crate::access::{Caller, Refusal, target_of};
+use crate::access::{Caller, Refusal};
 
 /// A change that somebody thinks about.
 #[derive(Clone, Debug)]
@@ -61,7 +61,8 @@ impl Gateway {
                 let Some(facts) = facts else { continue };
                 let Some(machine) = tenant.find_machine(session.machine).await? else { continue };
                 let facts = Facts { circumstances: circumstances(&session), ..facts.clone() };
-                let target = target_of(&machine);
+                let named = (session.id, session.job);
+                let target = self.target_of_session(session.tenant, named, &machine).await?;
                 let stands = |facts: &Facts| {
                     policy::authorize(facts, session.capabilities, &target, now).is_ok()
                 };

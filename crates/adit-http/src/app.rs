@@ -18,7 +18,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::ApiError;
-use crate::{agent, api, company, console, guard, health, machine_plane, oauth, terminal, tickets};
+use crate::{
+    agent, api, company, console, guard, health, jobs, machine_plane, oauth, terminal, tickets,
+};
 
 /// The largest body of a request, in bytes: a command of 32 KiB with its JSON escapes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -136,6 +138,11 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::support::answer))
         .routes(routes!(api::stream::stream))
         .routes(routes!(api::status::status))
+        .routes(routes!(jobs::commands))
+        .routes(routes!(jobs::execute))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show, jobs::cancel))
+        .routes(routes!(jobs::output_of))
         .merge(sign_in_routes())
         .merge(access_routes())
         .merge(tickets::operator_routes())

@@ -27,6 +27,19 @@ pub struct Problem {
     /// The stable code.
     #[schema(example = "access.no_grant")]
     pub code: String,
+    /// Parameters of a template that are not as it wants them, all of them; only with `job.parameters`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<BadParameter>,
+}
+
+/// A parameter that is not as its template wants it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BadParameter {
+    /// Its name.
+    #[schema(example = "path")]
+    pub name: String,
+    /// What is wrong, to be read after the name.
+    pub reason: String,
 }
 
 /// When to come back unless the refusal says.
@@ -38,12 +51,13 @@ pub struct ApiError {
     code: Code,
     detail: String,
     retry_after: Option<Duration>,
+    parameters: Vec<BadParameter>,
 }
 
 impl ApiError {
     /// An error with more to say than its code's sentence.
     pub fn said(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None }
+        Self { code, detail: detail.into(), retry_after: None, parameters: Vec::new() }
     }
 
     /// Gives the code.
@@ -66,13 +80,14 @@ impl ApiError {
             status: status.as_u16(),
             detail: self.detail.clone(),
             code: self.code.as_str().to_owned(),
+            parameters: self.parameters.clone(),
         }
     }
 }
 
 impl From<Code> for ApiError {
     fn from(code: Code) -> Self {
-        Self { code, detail: code.sentence().to_owned(), retry_after: None }
+        Self::said(code, code.sentence())
     }
 }
 
@@ -88,7 +103,16 @@ impl From<Refusal> for ApiError {
                 }
                 code.into()
             }
-            Refusal::Code(_) => code.into(),
+            Refusal::Parameters(bad) => {
+                let parameters = bad.iter().map(|one| BadParameter {
+                    name: one.name.clone(),
+                    reason: one.reason.to_string(),
+                });
+                let parameters = parameters.collect();
+                let detail = Refusal::Parameters(bad).to_string();
+                Self { parameters, ..Self::said(code, detail) }
+            }
+            Refusal::Code(_) | Refusal::Scope(_) => code.into(),
         }
     }
 }

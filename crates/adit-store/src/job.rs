@@ -40,7 +40,7 @@ pub struct Asked {
     pub template: String,
     /// The hash of its version.
     pub version: [u8; 32],
-    /// The capabilities that it needs, as names between spaces.
+    /// The scopes that it asks for, as names between spaces.
     pub needs: String,
     /// The parameters, JSON.
     pub parameters: String,
@@ -280,7 +280,7 @@ impl TenantStore {
 }
 
 impl Store {
-    /// Lists jobs that wait and came after one, in the order in which they came, for a gateway's queue.
+    /// Lists jobs that wait and came after one, in the order in which they came, each with its template's name, for a gateway's queue.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -288,8 +288,8 @@ impl Store {
         &self,
         after: Option<(Timestamp, JobId)>,
         limit: u32,
-    ) -> Result<Vec<(Timestamp, QueuedJob)>, StoreError> {
-        let sql = "SELECT created_at, id, tenant_id, principal_id, machine_id FROM jobs WHERE state = 'queued' AND (created_at, id) > ($1, $2) \
+    ) -> Result<Vec<(Timestamp, QueuedJob, String)>, StoreError> {
+        let sql = "SELECT created_at, id, tenant_id, principal_id, machine_id, template FROM jobs WHERE state = 'queued' AND (created_at, id) > ($1, $2) \
              ORDER BY created_at, id LIMIT $3";
         let (at, id) = after.unwrap_or((Timestamp(i64::MIN), JobId(uuid::Uuid::nil())));
         let rows = self.reads().rows(Scope::System, sql, args![at, id, i64::from(limit)]).await?;
@@ -305,7 +305,7 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<QueuedJob>, StoreError> {
-        let sql = "SELECT created_at, id, tenant_id, principal_id, machine_id FROM jobs WHERE state = 'queued' AND created_at < $1 \
+        let sql = "SELECT created_at, id, tenant_id, principal_id, machine_id, template FROM jobs WHERE state = 'queued' AND created_at < $1 \
              ORDER BY created_at, id LIMIT $2";
         let rows = self.reads().rows(Scope::System, sql, args![before, i64::from(limit)]).await?;
         rows.into_iter().map(|mut row| Ok(read_queued(&mut row)?.1)).collect()
@@ -392,10 +392,10 @@ pub(crate) async fn end(
     Ok(tx.run(sql, own).await? > 0)
 }
 
-fn read_queued(row: &mut Row) -> Result<(Timestamp, QueuedJob), StoreError> {
+fn read_queued(row: &mut Row) -> Result<(Timestamp, QueuedJob, String), StoreError> {
     let (at, id, tenant) = (row.time()?, JobId(row.uuid()?), TenantId(row.uuid()?));
     let (owner, machine) = (PrincipalId(row.uuid()?), MachineId(row.uuid()?));
-    Ok((at, QueuedJob { tenant, waiting: Waiting { id, owner, machine } }))
+    Ok((at, QueuedJob { tenant, waiting: Waiting { id, owner, machine } }, row.text()?))
 }
 
 fn read(row: &mut Row) -> Result<Job, StoreError> {

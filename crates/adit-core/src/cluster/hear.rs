@@ -99,7 +99,7 @@ impl Gateway {
             return Ok(Some(Err(Code::TargetFailed)));
         }
         let Some(dial) = self.address_of(from).await? else { return Ok(None) };
-        let open = self.open_message(&session, dial);
+        let open = self.open_message(&session, dial).await?;
         Ok(Some(self.hub.send(session.machine, ToAgent::Open(open))))
     }
 

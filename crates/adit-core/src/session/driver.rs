@@ -162,6 +162,8 @@ impl Driver {
         let ends_at = start.session.ends_at.unwrap_or(wall + settings.max_length);
         let length = ends_at.since(wall);
         let away = start.state == State::Away;
+        let is_job = start.session.job.is_some();
+        let idle = settings.idle.filter(|_| !is_job);
         let due = Due {
             refresh: now + settings.token_life.saturating_sub(settings.refresh_before),
             length: now + length,
@@ -170,9 +172,10 @@ impl Driver {
                 now + settings.grace,
                 if away { Code::SessionLostAgent } else { Code::TargetFailed },
             )),
-            viewer: Some(now + settings.grace),
-            idle: settings.idle.map(|idle| now + idle),
-            idle_warning: settings.idle.map(|idle| now + idle - warning_before(idle)),
+            // A job goes on whoever watches.
+            viewer: (!is_job).then(|| now + settings.grace),
+            idle: idle.map(|idle| now + idle),
+            idle_warning: idle.map(|idle| now + idle - warning_before(idle)),
             last_output: None,
         };
         let started_at = start.session.started_at.unwrap_or(wall);
@@ -257,6 +260,9 @@ impl Driver {
 
     /// Tells whether somebody is here for whom the session goes on: who may type, or where nobody may, who watches.
     fn is_attended(&self) -> bool {
+        if self.session.job.is_some() {
+            return true;
+        }
         let typed_into = self.session.capabilities.has(Capability::TerminalInput);
         self.relay.is_attended() || (!typed_into && self.relay.viewers().next().is_some())
     }
@@ -511,7 +517,9 @@ impl Driver {
 
     /// Tells whether nobody typed for too long, warns of it before, and moves both on when somebody did.
     fn is_idle(&mut self, now: Instant) -> bool {
-        let Some(idle) = self.gateway.settings.idle else { return false };
+        let Some(idle) = self.gateway.settings.idle.filter(|_| self.session.job.is_none()) else {
+            return false;
+        };
         if let Some(ends) = self.relay.typed().map(|typed| typed + idle)
             && self.due.idle.is_some_and(|at| at < ends)
         {
@@ -624,7 +632,8 @@ impl Driver {
         info!(session.id = %self.session.id, code = %reason.code(), "a session ended");
         self.finish_recording(&reason).await;
         let bytes = SessionBytes { input: self.relay.bytes_in, output: self.relay.position() };
-        self.gateway.end_row_with(&self.session, &reason, bytes).await;
+        let report = self.relay.report.clone();
+        self.gateway.end_row_with(&self.session, &reason, bytes, &report).await;
         self.relay.finish(&reason);
         self.relay.ack_all();
         self.send_to_machine();

@@ -1,8 +1,10 @@
 //! The end of a session, as it is written down and as its machine is told.
 
-use adit_domain::{Code, EndReason};
+use adit_domain::job::JobEnd;
+use adit_domain::{Code, EndReason, JobId};
 use adit_store::{Session, SessionBytes, SessionEnd, SessionNote};
 use adit_wire::agent::v1 as pb;
+use adit_wire::job::JobReport;
 use metrics::counter;
 use serde_json::json;
 use tracing::{error, warn};
@@ -34,7 +36,7 @@ impl Gateway {
 
     /// Writes down that a session is over.
     pub(crate) async fn end_row(&self, session: &Session, reason: &EndReason) {
-        self.end_row_with(session, reason, SessionBytes::default()).await;
+        self.end_row_with(session, reason, SessionBytes::default(), &[]).await;
     }
 
     pub(super) async fn end_row_with(
@@ -42,7 +44,11 @@ impl Gateway {
         session: &Session,
         reason: &EndReason,
         bytes: SessionBytes,
+        report: &[u8],
     ) {
+        if let Some(job) = session.job {
+            return self.end_job_session(session, job, reason, bytes, report).await;
+        }
         let now = self.clock.now();
         let seconds = now.since(session.started_at.unwrap_or(now)).as_secs();
         let actor = Actor::gateway(self);
@@ -72,6 +78,50 @@ impl Gateway {
             error!(session.id = %session.id, %error, "the end of a session could not be written; it is when the gateway starts again");
         }
         self.end_support_after(session, reason).await;
+        self.bus.tell(session.tenant, Change::Sessions);
+        self.bus.tell(session.tenant, Change::Audit);
+    }
+
+    /// Writes down that the session of a job is over, and with it the job.
+    async fn end_job_session(
+        &self,
+        session: &Session,
+        job: JobId,
+        reason: &EndReason,
+        bytes: SessionBytes,
+        report: &[u8],
+    ) {
+        let report = JobReport::read(report);
+        let how = JobEnd::of(reason);
+        let sentence = format!(
+            "{}'s job on {} is over: {}",
+            session.principal.name.name(),
+            session.machine_label,
+            how.state
+        );
+        let event = self
+            .event("job.end", &Actor::gateway(self), sentence)
+            .on(audit::party("job", job.0, session.machine_label.as_str()))
+            .with("session", json!(session.id.to_string()))
+            .with("argv", json!(session.command))
+            .with("state", json!(how.state.as_str()))
+            .with("exitStatus", json!(how.exit))
+            .with("signal", json!(how.signal))
+            .with("reason", json!(how.code.map(Code::as_str)))
+            .with("report", json!(report));
+        let tell = move |end: &SessionEnd| match end {
+            SessionEnd::First(_) => event.only(),
+            SessionEnd::Before(_) | SessionEnd::Unknown => vec![],
+        };
+        let report = report.map(|report| json!(report).to_string());
+        let tenant = self.store.tenant(session.tenant);
+        let (at, closing) = (self.clock.now(), (bytes, report));
+        let ended = tenant.end_session_of_job(session.id, reason.clone(), at, closing, tell).await;
+        if let Err(error) = ended {
+            error!(session.id = %session.id, %error, "the end of a job could not be written; it is when the gateway starts again");
+        }
+        self.jobs.free(job);
+        self.bus.tell(session.tenant, Change::Jobs);
         self.bus.tell(session.tenant, Change::Sessions);
         self.bus.tell(session.tenant, Change::Audit);
     }

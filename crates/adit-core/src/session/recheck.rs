@@ -1,12 +1,11 @@
 //! What a live session rests on, asked again: the rights of its owner and of everybody who watches, and the sign-ins that they came with.
 
 use adit_domain::policy::{self, Circumstances};
-use adit_domain::{Capabilities, Code, Facts, PrincipalId, Timestamp};
+use adit_domain::{Capabilities, Code, Facts, JobId, PrincipalId, Timestamp};
 use adit_store::Session;
 
 use super::viewer::{Arrival, ViewerId};
 use crate::Gateway;
-use crate::access::target_of;
 use crate::what_ends::circumstances;
 
 /// What a look at the rights of a session and its viewers gave.
@@ -26,11 +25,13 @@ impl Gateway {
         viewers: &[(ViewerId, Arrival)],
     ) -> Verdict {
         let how = circumstances(session);
-        let owner = self.look_at(session, session.principal.id, session.capabilities, how).await;
+        let owned = (session.principal.id, session.capabilities, session.job);
+        let owner = self.look_at(session, owned, how).await;
         let mut verdict = Verdict { owner, viewers: Vec::new() };
         for (viewer, arrival) in viewers {
             let how = arrival.circumstances.clone();
-            let seen = self.look_at(session, arrival.principal, arrival.capabilities, how).await;
+            let held = (arrival.principal, arrival.capabilities, None);
+            let seen = self.look_at(session, held, how).await;
             let code = match seen {
                 Some(code) => Some(code),
                 None => self.look_at_sign_in(arrival).await,
@@ -53,8 +54,7 @@ impl Gateway {
     async fn look_at(
         &self,
         session: &Session,
-        who: PrincipalId,
-        wanted: Capabilities,
+        (who, wanted, job): (PrincipalId, Capabilities, Option<JobId>),
         circumstances: Circumstances,
     ) -> Option<Code> {
         let tenant = self.store.tenant(session.tenant);
@@ -69,7 +69,9 @@ impl Gateway {
             Err(_) => return None,
         };
         let now: Timestamp = self.clock.now();
-        match policy::authorize(&facts, wanted, &target_of(&machine), now) {
+        let target = self.target_of_session(session.tenant, (session.id, job), &machine).await;
+        let Ok(target) = target else { return None };
+        match policy::authorize(&facts, wanted, &target, now) {
             Ok(_) => None,
             Err(policy::Denial::PrincipalInactive) => Some(Code::PrincipalInactive),
             Err(policy::Denial::TargetInactive) => {

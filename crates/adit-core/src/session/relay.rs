@@ -125,6 +125,8 @@ pub struct Relay {
     pub bytes_in: u64,
     /// Times a message was refused for its rate.
     pub refused: u64,
+    /// What the machine says of a job that is over.
+    pub report: Bytes,
     input_at: Timestamp,
     typed: Option<Instant>,
     wanted_size: Option<(u32, u32)>,
@@ -150,6 +152,7 @@ impl Relay {
             happened: VecDeque::new(),
             bytes_in: 0,
             refused: 0,
+            report: Bytes::new(),
             input_at: plan.started_at,
             typed: None,
             wanted_size: None,
@@ -514,6 +517,7 @@ impl Relay {
                 if exited.output_position != self.position {
                     return Err(LinkFault::Order);
                 }
+                self.report = exited.report.clone();
                 self.happened.push_back(Happened::Exited(end_reason(&exited)));
             }
             FromShellMessage::Echo(echo) => {

@@ -21,6 +21,9 @@ impl Gateway {
                 self.end_row(&session, &EndReason::Because(Code::SessionFailed)).await;
                 continue;
             }
+            if let Some(job) = session.job {
+                self.jobs.note_running(job, session.principal.id);
+            }
             let tape = self.resume_recording(&session);
             let position = tape.as_ref().map_or(0, Tape::durable);
             info!(session.id = %session.id, "a session waits for its machine to come back");

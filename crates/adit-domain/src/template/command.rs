@@ -14,6 +14,9 @@ pub const MAX_ARGUMENTS: usize = 128;
 /// The most placeholders in one argument: with the longest values it still is an argument that Linux takes (`MAX_ARG_STRLEN`).
 pub const MAX_PLACEHOLDERS: usize = 16;
 
+/// The most placeholders in a command: with the longest values all arguments together are an eighth of what Linux takes (`ARG_MAX`, 2 MiB).
+pub const MAX_ALL_PLACEHOLDERS: usize = 64;
+
 /// A piece of an argument.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Part {
@@ -101,6 +104,15 @@ pub enum BadCommand {
         /// What to do.
         hint: &'static str,
     },
+    /// A space that is not the one that parts words.
+    #[error("at its character {at}: words are parted by plain spaces, and this is another one")]
+    Space {
+        /// Where, counted from 1.
+        at: usize,
+    },
+    /// A variable of the environment before the program.
+    #[error("a command begins with its program, and sets no variable")]
+    Variable,
     /// A quote without its end, or a backslash at the end.
     #[error("at its character {at}: the quote that begins here does not end")]
     Unclosed {
@@ -187,6 +199,9 @@ impl Command {
         if self.arguments.iter().any(|one| one.placeholders().count() > MAX_PLACEHOLDERS) {
             return Err(BadCommand::TooLarge("16 parameters in one argument"));
         }
+        if self.placeholders().count() > MAX_ALL_PLACEHOLDERS {
+            return Err(BadCommand::TooLarge("64 places for parameters"));
+        }
         Ok(())
     }
 }
@@ -195,6 +210,9 @@ fn read_program(first: &Argument) -> Result<String, BadCommand> {
     let program = first.literal().ok_or(BadCommand::ProgramIsValue)?;
     if program.is_empty() {
         return Err(BadCommand::Empty);
+    }
+    if program.contains('=') {
+        return Err(BadCommand::Variable);
     }
     if program.starts_with('-') {
         return Err(BadCommand::ProgramIsOption);
@@ -268,6 +286,7 @@ impl<'a> Splitter<'a> {
         match c {
             '{' => return self.placeholder(at),
             '}' => return Err(BadCommand::Brace { at: at + 1 }),
+            c if c.is_whitespace() && c != ' ' => return Err(BadCommand::Space { at: at + 1 }),
             _ => {}
         }
         let starts = self.word.is_none();

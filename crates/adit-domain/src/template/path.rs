@@ -13,13 +13,13 @@ pub struct AbsolutePath(String);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum BadPath {
     /// It does not begin with `/`.
-    #[error("is no absolute path: it begins with `/`")]
+    #[error("must be an absolute path, which begins with `/`")]
     Relative,
     /// A component is `.` or `..`.
-    #[error("has a component `.` or `..`")]
+    #[error("must not have a component `.` or `..`")]
     Dots,
     /// Two `/` after one another, or one at the end.
-    #[error("has an empty component: no `//`, and no `/` at the end")]
+    #[error("must not have `//`, nor `/` at its end")]
     Empty,
 }
 

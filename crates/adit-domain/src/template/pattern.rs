@@ -32,10 +32,10 @@ pub enum BadPattern {
         why: String,
     },
     /// It has more than [`MAX_PATTERN_CHARS`], or becomes too large.
-    #[error("is too large")]
+    #[error("it is too large")]
     TooLarge,
     /// It cannot be held against whole values.
-    #[error("cannot be held against whole values: leave out the flag `x`")]
+    #[error("it cannot be held against whole values: leave out the flag `x`")]
     Open,
 }
 

@@ -57,6 +57,21 @@ fn control_characters_and_what_is_not_seen_are_refused() {
 }
 
 #[test]
+fn a_space_that_parts_no_words_is_refused() {
+    for bad in ["ls\u{a0}-l", "ls '\u{2003}'", "ls \u{3000}"] {
+        assert!(matches!(Command::parse(bad), Err(BadCommand::Space { .. })), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_variable_before_the_program_is_refused() {
+    for bad in ["LANG=C ls", "'A=b c' ls"] {
+        assert_eq!(Command::parse(bad), Err(BadCommand::Variable), "{bad}");
+    }
+    assert!(Command::parse("ls a=b").is_ok());
+}
+
+#[test]
 fn two_dots_are_refused_wherever_they_stand() {
     // CMD-6
     for bad in ["ls ..", "cat /tmp/../etc/shadow", "git log a..b", "ls '..'"] {
@@ -117,6 +132,9 @@ fn a_caller_does_not_choose_what_another_program_runs() {
     for bad in ["env {x}", "xargs {x}", "timeout 5 {x}", "nice ls {x}", "ssh {host} ls"] {
         assert!(matches!(Command::parse(bad), Err(BadCommand::Chooses(_))), "{bad}");
     }
+    let found = Command::parse(r"find /srv -name a -exec {x} \;");
+    assert!(matches!(found, Err(BadCommand::Chooses(_))), "{found:?}");
+    assert!(Command::parse(r"find {path} -exec /usr/bin/stat \;").is_ok());
     assert!(Command::parse("env").is_ok() && Command::parse("timeout 5 ls").is_ok());
 }
 
@@ -166,6 +184,8 @@ fn a_command_has_limits() {
     );
     assert!(Command::parse(&format!("ls {}", "{a}".repeat(16))).is_ok());
     assert!(Command::parse(&format!("ls {}", "{a}".repeat(17))).is_err());
+    assert!(Command::parse(&format!("ls{}", " {a}".repeat(64))).is_ok());
+    assert!(Command::parse(&format!("ls{}", " {a}".repeat(65))).is_err());
     assert!(Command::parse(&format!("ls {}", "a".repeat(4093))).is_ok());
     assert!(Command::parse(&format!("ls {}", "a".repeat(4094))).is_err());
 }

@@ -68,6 +68,9 @@ const INTERPRETERS: &[&str] = &[
 /// Programs whose first operand is a program of its own.
 const SCRIPTED: &[&str] = &["awk", "ed", "gawk", "mawk", "nawk", "sed", "vi", "vim"];
 
+/// Arguments after which `find` takes a program.
+const FIND_RUNS: &[&str] = &["-exec", "-execdir", "-ok", "-okdir"];
+
 /// Letters of options by which interpreters take code: `-c`, `-e`, `-E`, `-r`, `-p`.
 const CODE_LETTERS: &[char] = &['c', 'e', 'E', 'r', 'p'];
 
@@ -86,6 +89,7 @@ pub(super) fn check(command: &Command) -> Result<(), BadCommand> {
         }
     }
     check_runner(command)?;
+    check_find(command)?;
     check_interpreter(command)
 }
 
@@ -93,6 +97,15 @@ fn check_runner(command: &Command) -> Result<(), BadCommand> {
     let name = last_component(&command.program);
     if RUNNERS.contains(&name) && command.placeholders().next().is_some() {
         return Err(BadCommand::Chooses(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_find(command: &Command) -> Result<(), BadCommand> {
+    let runs = |one: &Argument| one.literal().is_some_and(|word| FIND_RUNS.contains(&word));
+    let mut after = command.arguments.iter().skip_while(|one| !runs(one));
+    if last_component(&command.program) == "find" && after.any(|one| one.literal().is_none()) {
+        return Err(BadCommand::Chooses("find".to_owned()));
     }
     Ok(())
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::template::path::BadPath;
+use crate::template::text::BadText;
 
 fn definition(kind: KindName) -> Definition {
     Definition::new("p".parse().unwrap(), kind)

@@ -1,0 +1,196 @@
+//! Giving jobs out: by turns, within the limits, each once.
+
+use std::time::Duration;
+
+use adit_domain::job::queue::Waiting;
+use adit_domain::job::{JobEnd, JobState};
+use adit_domain::{Code, SessionId, TenantId};
+use adit_store::{Job, QueuedJob};
+use metrics::gauge;
+use serde_json::json;
+use tracing::{error, warn};
+
+use super::{Jobs, Running, job_party};
+use crate::Gateway;
+use crate::access::Refusal;
+use crate::audit::Actor;
+use crate::bus::Change;
+
+/// How often the database is asked for jobs that another gateway took in.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often jobs that waited too long are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(10);
+
+/// How many jobs are read at once.
+const READ: u32 = 1000;
+
+impl Jobs {
+    /// Takes the next job that may run here now, and its place.
+    fn next(&self, gateway: &Gateway) -> Option<(TenantId, Waiting)> {
+        let settings = &gateway.settings.jobs;
+        let mut state = self.lock();
+        let super::State { queue, waiting, running, .. } = &mut *state;
+        if running.len() >= settings.at_once {
+            return None;
+        }
+        let may_run = |one: &Waiting| {
+            let Some(known) = waiting.get(&one.id) else { return true };
+            let own = running.values().filter(|job| job.owner == one.owner);
+            let same = running.values().filter(|job| job.template == known.template);
+            let limits = gateway.jobs.templates.find(&known.template);
+            let limits = limits.map(|vetted| vetted.template.concurrency()).unwrap_or_default();
+            let per_user = limits.per_user.map_or(usize::MAX, usize::from);
+            let own_same = own.clone().filter(|job| job.template == known.template).count();
+            super::runs_here(one.machine, &gateway.hub)
+                && own.count() < settings.at_once_per_user
+                && own_same < per_user
+                && same.count() < limits.per_template.map_or(usize::MAX, usize::from)
+        };
+        let job = queue.take(may_run)?;
+        let known = waiting.remove(&job.id)?;
+        running.insert(job.id, Running { owner: job.owner, template: known.template });
+        Some((known.tenant, job))
+    }
+
+    fn note_seen(&self, jobs: &[(adit_domain::Timestamp, QueuedJob, String)]) {
+        for (at, job, template) in jobs {
+            let known = {
+                let mut state = self.lock();
+                state.seen = state.seen.max(Some((*at, job.waiting.id)));
+                state.running.contains_key(&job.waiting.id)
+            };
+            if !known {
+                self.push(*job, template);
+            }
+        }
+    }
+}
+
+impl Gateway {
+    /// Takes up what this gateway gave out and did not finish, then gives out jobs as long as it runs.
+    pub(crate) async fn dispatch_jobs(&self) {
+        if let Err(error) = self.take_up_jobs().await {
+            error!(%error, "jobs of the gateway's last run could not be taken up");
+        }
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut expire = tokio::time::interval(EXPIRE_EVERY);
+        loop {
+            tokio::select! {
+                () = self.tasks.ending() => return,
+                () = self.jobs.wake.notified() => {}
+                _ = look.tick() => self.look_for_jobs().await,
+                _ = expire.tick() => self.expire_jobs().await,
+            }
+            while let Some((tenant, waiting)) = self.jobs.next(self) {
+                let Some(gateway) = self.me.upgrade() else { return };
+                self.tasks.spawn(async move { gateway.begin_job(tenant, waiting).await });
+            }
+            let (waiting, running) = self.jobs.counts();
+            gauge!("adit_jobs_queued").set(waiting as f64);
+            gauge!("adit_jobs_running").set(running as f64);
+        }
+    }
+
+    /// Decides about jobs that were given out by this gateway's last run and have no live session: one whose machine was told nothing waits
+    /// again, and of any other nobody knows how far it came.
+    async fn take_up_jobs(&self) -> Result<(), Refusal> {
+        for job in self.store.list_stranded_jobs().await? {
+            let tenant = self.store.tenant(job.tenant);
+            let Some(session) = job.session else { continue };
+            let row = tenant.find_session(session).await?;
+            let was_told = row.is_some_and(|row| row.started_at.is_some());
+            if !was_told || job.asked.idempotent {
+                tenant.requeue_job(job.id, session).await?;
+            } else {
+                self.lose_job(&job, Code::JobInterrupted).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_for_jobs(&self) {
+        let after = self.jobs.lock().seen.map(|(at, id)| (at - LOOK_BACK, id));
+        match self.store.list_queued_jobs(after, READ).await {
+            Ok(jobs) => self.jobs.note_seen(&jobs),
+            Err(error) => warn!(%error, "the database does not say which jobs wait"),
+        }
+    }
+
+    async fn expire_jobs(&self) {
+        let before = self.clock.now() - self.settings.jobs.wait;
+        let expired = match self.store.list_expired_jobs(before, READ).await {
+            Ok(expired) => expired,
+            Err(error) => {
+                return warn!(%error, "the database does not say which jobs waited too long");
+            }
+        };
+        for QueuedJob { tenant, waiting } in expired {
+            let store = self.store.tenant(tenant);
+            match store.find_job(waiting.id).await {
+                Ok(Some(job)) if job.state == JobState::Queued => {
+                    self.end_waiting(&job, Code::JobExpired).await;
+                }
+                Ok(_) => {}
+                Err(error) => warn!(%error, "a job that waited too long could not be found"),
+            }
+        }
+    }
+
+    /// Gives one job out: by one statement, then by a ticket as for any session.
+    async fn begin_job(&self, tenant: TenantId, waiting: Waiting) {
+        let session = SessionId::new(&*self.ids);
+        let store = self.store.tenant(tenant);
+        let job = match store.claim_job(waiting.id, session, self.clock.now()).await {
+            Ok(Some(job)) => job,
+            // Cancelled, or another gateway's.
+            Ok(None) => return self.jobs.free(waiting.id),
+            Err(error) => {
+                warn!(job.id = %waiting.id, %error, "a job could not be given out; it waits on");
+                self.jobs.free(waiting.id);
+                return;
+            }
+        };
+        self.bus.tell(tenant, Change::Jobs);
+        if let Err(refusal) = self.open_job(&job, session).await {
+            warn!(job.id = %job.id, code = %refusal.code(), "a job could not begin");
+            self.lose_job(&job, refusal.code()).await;
+            self.jobs.free(job.id);
+        }
+    }
+
+    /// Ends a job that was given out and has no session that would.
+    async fn lose_job(&self, job: &Job, code: Code) {
+        self.end_without_session(job, JobState::Running, code).await;
+    }
+
+    async fn end_waiting(&self, job: &Job, code: Code) {
+        self.end_without_session(job, JobState::Queued, code).await;
+    }
+
+    async fn end_without_session(&self, job: &Job, from: JobState, code: Code) {
+        let how = JobEnd::because(code);
+        let sentence = format!(
+            "{} of {} on {} is over: {}",
+            job.asked.template,
+            job.principal.name.name(),
+            job.machine_label,
+            code.sentence()
+        );
+        let event = self
+            .event("job.end", &Actor::gateway(self), sentence)
+            .on(job_party(job))
+            .with("state", json!(how.state.as_str()))
+            .with("reason", json!(how.code.unwrap_or(code).as_str()));
+        let tell = move |ended: &Option<Job>| if ended.is_some() { event.only() } else { vec![] };
+        let tenant = self.store.tenant(job.tenant);
+        if let Err(error) = tenant.end_job(job.id, from, how, self.clock.now(), tell).await {
+            error!(job.id = %job.id, %error, "the end of a job could not be written; it is when the gateway starts again");
+        }
+        self.bus.tell(job.tenant, Change::Jobs);
+        self.bus.tell(job.tenant, Change::Audit);
+    }
+}
+
+/// How far behind the newest known job is looked: ids are made before they are committed.
+const LOOK_BACK: Duration = Duration::from_secs(60);
