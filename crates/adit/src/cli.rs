@@ -19,6 +19,7 @@ mod exec;
 mod failure;
 mod grant;
 mod held;
+mod job;
 mod key;
 mod login;
 mod machine;
@@ -28,10 +29,12 @@ mod proof;
 mod recording;
 mod request;
 mod role;
+mod run;
 mod service;
 mod session;
 mod stream;
 mod team;
+mod template;
 mod tenant;
 mod ticket;
 mod token;
@@ -62,6 +65,12 @@ pub enum Command {
     Connect(connect::Connect),
     /// Run a command on a machine, with this command's streams and its exit status
     Exec(exec::Exec),
+    /// Run a template on one machine or several, and follow what it writes
+    Run(run::Run),
+    /// List jobs, show one, read what it wrote, cancel it
+    Jobs(job::Jobs),
+    /// List the templates that you may run, and check files of templates
+    Templates(template::Templates),
     /// List and end sessions, look at them and come back to them
     Sessions(session::Sessions),
     /// Play a recording in this terminal
@@ -128,6 +137,9 @@ impl Command {
             Self::Ls(command) => command.run().await,
             Self::Connect(command) => command.run().await,
             Self::Exec(command) => command.run().await,
+            Self::Run(command) => command.run().await,
+            Self::Jobs(command) => command.run().await,
+            Self::Templates(command) => command.run().await,
             Self::Sessions(command) => command.run().await,
             Self::Play(command) => command.run().await,
             Self::Recordings(command) => command.run().await,

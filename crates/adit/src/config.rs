@@ -11,6 +11,7 @@ use std::time::Duration;
 use adit_core::Settings;
 use adit_core::certificate::MAX_LIFE;
 use adit_core::cluster::BusSettings;
+use adit_core::job::JobSettings;
 use adit_core::keys::read_secret;
 use adit_core::oauth::settings::{self as oauth_settings, OAuthSettings};
 use adit_core::reach::ReachSettings;
@@ -66,8 +67,51 @@ pub struct Config {
     pub certificates: Certificates,
     /// Tickets between machines.
     pub tickets: Tickets,
+    /// Templates, and the jobs that run them.
+    pub jobs: Jobs,
     /// The bus to other gateways on the same database.
     pub bus: Bus,
+}
+
+/// Templates, and the jobs that run them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jobs {
+    /// The folder of templates, `*.yaml`; absent: `templates` in `data`. It is looked at every two seconds; a file takes the place of the
+    /// built-in one of its name.
+    pub templates: Option<PathBuf>,
+    /// Whether the built-in templates are there; absent: they are.
+    pub built_in: Option<bool>,
+    /// Jobs that this gateway runs at a time.
+    pub max_concurrent_jobs: Option<usize>,
+    /// Jobs of one user that this gateway runs at a time.
+    pub per_user: Option<usize>,
+    /// Jobs of one user that may wait.
+    pub queued_per_user: Option<u32>,
+    /// Jobs that may wait, of everybody.
+    pub queued: Option<u32>,
+    /// How long a job waits for its machine, in seconds; then it is over, as `lost`.
+    pub wait_seconds: Option<u64>,
+}
+
+impl Jobs {
+    fn settings(&self, dir: &Path) -> anyhow::Result<JobSettings> {
+        let mut settings = JobSettings::default();
+        let folder = self.templates.clone().unwrap_or_else(|| dir.join("templates"));
+        settings.templates = Some(folder);
+        settings.built_in = self.built_in.unwrap_or(settings.built_in);
+        settings.at_once = self.max_concurrent_jobs.unwrap_or(settings.at_once);
+        settings.at_once_per_user = self.per_user.unwrap_or(settings.at_once_per_user);
+        let limits = &mut settings.limits;
+        limits.queued_per_user = self.queued_per_user.unwrap_or(limits.queued_per_user);
+        limits.queued = self.queued.unwrap_or(limits.queued);
+        settings.wait = self.wait_seconds.map_or(settings.wait, Duration::from_secs);
+        let least = settings.at_once.min(settings.at_once_per_user);
+        if least == 0 || limits.queued == 0 || limits.queued_per_user == 0 {
+            bail!("[jobs] has a limit of 0; each is at least 1");
+        }
+        Ok(settings)
+    }
 }
 
 /// The bus to other gateways on the same database: Redis or Valkey.
@@ -519,6 +563,7 @@ impl Config {
         settings.oauth = self.oauth.settings()?;
         settings.reach = self.tickets.settings()?;
         settings.bus = self.bus.settings()?;
+        settings.jobs = self.jobs.settings(&settings.dir)?;
         settings.providers = company::providers(&self.sign_in.provider)?;
         let (cost, sign_in) = (&mut settings.password_cost, &self.sign_in);
         cost.memory_kib = sign_in.argon2_memory_kib.unwrap_or(cost.memory_kib);

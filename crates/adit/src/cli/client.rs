@@ -8,7 +8,7 @@ use std::time::Duration;
 use adit_domain::Secret;
 use adit_link::dial::Trust;
 use futures_util::StreamExt;
-use reqwest::header::AUTHORIZATION;
+use reqwest::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -219,6 +219,16 @@ impl Client {
         accepted(answer).await
     }
 
+    /// Opens a stream of Server-Sent Events.
+    ///
+    /// # Errors
+    /// The gateway refused or did not answer.
+    pub async fn events(&self, path: &[&str], query: Query<'_>) -> Result<Response, Failure> {
+        let request = self.request(Method::GET, self.address(path, query), None).await?;
+        let request = request.header(ACCEPT, "text/event-stream");
+        accepted(request.send().await.map_err(|cause| self.unreachable(&cause))?).await
+    }
+
     /// Asks an address outside `/api/v1`, whatever its status.
     ///
     /// # Errors
@@ -268,6 +278,16 @@ impl Client {
         url: Url,
         body: Option<&Value>,
     ) -> Result<Response, Failure> {
+        let request = self.request(method, url, body).await?;
+        request.send().await.map_err(|cause| self.unreachable(&cause))
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
         let mut request = self.http.request(method, url);
         if let Some(header) = self.bearer.header(|refresh| self.refresh(refresh)).await? {
             request = request.header(AUTHORIZATION, header);
@@ -275,7 +295,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        request.send().await.map_err(|cause| self.unreachable(&cause))
+        Ok(request)
     }
 
     async fn refresh(&self, token: Secret<String>) -> Result<Tokens, Failure> {
