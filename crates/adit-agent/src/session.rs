@@ -66,7 +66,7 @@ pub enum Program {
     /// A shell or a command.
     Shell(Shell),
     /// A job.
-    Job(Job),
+    Job(Box<Job>),
 }
 
 /// What a session needs to begin.

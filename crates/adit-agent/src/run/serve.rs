@@ -45,7 +45,8 @@ impl Task {
     async fn begin(&self, spawn: Spawn, size: Size) -> Result<Program, SpawnError> {
         if let Some(job) = &spawn.job {
             let hidden = self.shared.identity.dir();
-            return Job::start(self.shared.spawner.program(), job, hidden).await.map(Program::Job);
+            let started = Job::start(self.shared.spawner.program(), job, hidden).await;
+            return started.map(|job| Program::Job(Box::new(job)));
         }
         let wanted = command(spawn, &self.checked, size);
         self.shared.spawner.spawn(&wanted).await.map(Program::Shell)

@@ -49,7 +49,8 @@ impl ShellStream {
     pub(super) fn new(program: Program) -> Self {
         let (stream, keeper, kept) = match program {
             Program::Shell(Shell { stream, supervisor }) => (stream, supervisor.into(), None),
-            Program::Job(Job { stream, sandbox, output_bytes }) => {
+            Program::Job(job) => {
+                let Job { stream, sandbox, output_bytes } = *job;
                 let (stdout, stderr) = (StreamBytes::default(), StreamBytes::default());
                 let kept = Kept { limit: output_bytes, stdout, stderr };
                 (stream, Keeper::Sandbox(Box::new(sandbox)), Some(kept))
