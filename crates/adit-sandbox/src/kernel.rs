@@ -124,17 +124,28 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Gives every signal its default again and blocks none: an ignored one would stay so in the job.
+/// Gives every signal its default again and blocks none: an ignored one would stay so in the job, and children would vanish unseen
+/// where SIGCHLD is ignored.
 pub(crate) fn reset_signals() {
-    // SAFETY: a set of signals is plain bits, and SIG_DFL installs no code. The last real-time signal is 64; what may not be changed fails.
+    // The library's own call refuses the two signals that it keeps for itself.
+    let default = [0_u64; 4];
+    // SAFETY: the kernel's `struct sigaction` is four words, and zero in each means the default, which installs no code; a set of signals
+    // is plain bits of eight bytes. What may not be changed fails.
     unsafe {
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SIGNAL_SET_BYTES);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// Has a write to who is gone fail, and not end this process.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
 /// Keeps SIGCHLD and SIGTERM waiting until they are asked for; inherited by a fork, so before the first child.
@@ -200,6 +211,9 @@ fn close_range(first: c_int, flags: u32) -> io::Result<()> {
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
+
+/// 64 signals.
+const SIGNAL_SET_BYTES: usize = 8;
 
 /// Of linux/sched.h; it does not fit the type that the library gives it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

@@ -181,9 +181,9 @@ impl<'a> Watch<'a> {
         let memory = !self.groups.limits(Controller::Memory)
             && usage.memory_bytes > limits.memory_bytes.get();
         let cpu = usage.cpu_ms / 1000 >= limits.cpu_seconds.get();
-        // Nothing counts refused forks then; who is at the limit is about to meet it, and the first process is not the job's.
-        let pids =
-            !self.groups.limits(Controller::Pids) && usage.pids > u64::from(limits.pids.get());
+        // Nothing counts refused forks then. The first process is not the job's.
+        let pids = !self.groups.limits(Controller::Pids)
+            && usage.pids.saturating_sub(1) > u64::from(limits.pids.get());
         let noticed = [(memory, Resource::Memory), (pids, Resource::Pids), (cpu, Resource::Cpu)];
         let noticed =
             noticed.into_iter().find_map(|(noticed, resource)| noticed.then_some(resource));

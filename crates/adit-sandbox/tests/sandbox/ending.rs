@@ -21,6 +21,17 @@ fn an_exit_status_and_a_signal_pass_through() {
 }
 
 #[test]
+fn a_job_starts_and_ends_the_same_where_signals_are_ignored() {
+    // JOB-29: whoever started the agent may have ignored them, and that passes through every program.
+    let bench = Bench::new();
+    let wrapper = ["env", "--ignore-signal=CHLD", "--ignore-signal=TERM", "--ignore-signal=PIPE"];
+    let plan = plan(&["sh", "-c", "(exit 1); grep SigIgn /proc/self/status; kill $$; echo alive"]);
+    let done = bench.start_below(&wrapper, &plan, By::Root).end();
+    assert_eq!(done.output, "SigIgn:\t0000000000000000\n");
+    assert_eq!(done.end(), End::Signalled { signal: 15 });
+}
+
+#[test]
 fn cancelling_kills_what_does_everything_to_survive() {
     // CMD-33, JOB-26
     let bench = Bench::new();
