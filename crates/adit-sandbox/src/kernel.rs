@@ -220,3 +220,50 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// The first descriptor after standard input, output and error.
 const FIRST: c_int = 3;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    /// Where the unified hierarchy is.
+    fn unified() -> std::path::PathBuf {
+        let mounts = procfs::process::Process::myself().unwrap().mountinfo().unwrap();
+        let mount = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2");
+        mount.expect("these tests need a mounted cgroup2").mount_point
+    }
+
+    #[test]
+    fn a_process_is_forked_into_a_group_of_the_unified_hierarchy() {
+        // CMD-30
+        let group = unified().join(format!("adit-test-{}", std::process::id()));
+        std::fs::create_dir(&group).unwrap();
+        let folder = OwnedFd::from(std::fs::File::open(&group).unwrap());
+        let (mut told, tells) = std::io::pipe().unwrap();
+        let side = fork_into(0, Some(folder.as_fd())).unwrap();
+        let Side::Parent(pid) = side else {
+            // One call and no memory of the parent's: the parent may have more threads.
+            let mut bytes = [0_u8; 4096];
+            let file = rustix::fs::open(
+                "/proc/self/cgroup",
+                rustix::fs::OFlags::RDONLY,
+                rustix::fs::Mode::empty(),
+            );
+            let count = file.and_then(|file| rustix::io::read(file, &mut bytes)).unwrap_or(0);
+            let _ = rustix::io::write(&tells, &bytes[..count]);
+            exit_now(0)
+        };
+        drop(tells);
+        let mut groups = String::new();
+        told.read_to_string(&mut groups).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        std::fs::remove_dir(&group).unwrap();
+        let name = group.file_name().unwrap().to_str().unwrap();
+        assert!(
+            groups.lines().any(|line| line.starts_with("0::") && line.ends_with(name)),
+            "{groups}"
+        );
+    }
+}
