@@ -130,6 +130,18 @@ fn a_job_kills_nobody_but_its_own() {
     }
 }
 
+#[test]
+fn a_process_namespace_holds_by_itself() {
+    // JOB-28: without Landlock; a kill of the first process is said to work and does nothing.
+    let bench = Bench::new();
+    for by in BOTH {
+        let agent = std::process::id().to_string();
+        let done = bench.run_without_landlock(&bench.attempt(&["kill", "1", &agent, "-1"]), by);
+        assert_eq!((done.answer("1"), done.answer(&agent)), ("ok", "ESRCH"), "{by:?}");
+        assert_eq!(done.end(), End::Exited { code: 0 });
+    }
+}
+
 /// Two seconds after it was to end nothing of a job is alive; its grace is shorter.
 fn assert_all_dies_in_time(job: &mut Job) {
     let from = Instant::now();

@@ -86,10 +86,7 @@ fn an_abstract_socket_is_not_reached_even_without_landlock() {
         UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let mut plan = bench.attempt(&["abstract", &name]);
     plan.allow_network = true;
-    let attempt = bench.path("attempt");
-    let done = bench
-        .start_below(&[attempt.to_str().unwrap(), "without", "landlock", "38"], &plan, By::Root)
-        .end();
+    let done = bench.run_without_landlock(&plan, By::Root);
     assert_eq!(done.answer(&name), "EPERM", "{done:?}");
 }
 
