@@ -124,17 +124,28 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Gives every signal its default again and blocks none: an ignored one would stay so in the job.
+/// Gives every signal its default again and blocks none: an ignored one would stay so in the job, and children would vanish unseen
+/// where SIGCHLD is ignored.
 pub(crate) fn reset_signals() {
-    // SAFETY: a set of signals is plain bits, and SIG_DFL installs no code. The last real-time signal is 64; what may not be changed fails.
+    // The library's own call refuses the two signals that it keeps for itself.
+    let default = [0_u64; 4];
+    // SAFETY: the kernel's `struct sigaction` is four words, and zero in each means the default, which installs no code; a set of signals
+    // is plain bits of eight bytes. What may not be changed fails.
     unsafe {
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SIGNAL_SET_BYTES);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// Has a write to who is gone fail, and not end this process.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
 /// Keeps SIGCHLD and SIGTERM waiting until they are asked for; inherited by a fork, so before the first child.
@@ -201,8 +212,58 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
+/// 64 signals.
+const SIGNAL_SET_BYTES: usize = 8;
+
 /// Of linux/sched.h; it does not fit the type that the library gives it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// The first descriptor after standard input, output and error.
 const FIRST: c_int = 3;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    /// Where the unified hierarchy is.
+    fn unified() -> std::path::PathBuf {
+        let mounts = procfs::process::Process::myself().unwrap().mountinfo().unwrap();
+        let mount = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2");
+        mount.expect("these tests need a mounted cgroup2").mount_point
+    }
+
+    #[test]
+    fn a_process_is_forked_into_a_group_of_the_unified_hierarchy() {
+        // CMD-30
+        let group = unified().join(format!("adit-test-{}", std::process::id()));
+        std::fs::create_dir(&group).unwrap();
+        let folder = OwnedFd::from(std::fs::File::open(&group).unwrap());
+        let (mut told, tells) = std::io::pipe().unwrap();
+        let side = fork_into(0, Some(folder.as_fd())).unwrap();
+        let Side::Parent(pid) = side else {
+            // One call and no memory of the parent's: the parent may have more threads.
+            let mut bytes = [0_u8; 4096];
+            let file = rustix::fs::open(
+                "/proc/self/cgroup",
+                rustix::fs::OFlags::RDONLY,
+                rustix::fs::Mode::empty(),
+            );
+            let count = file.and_then(|file| rustix::io::read(file, &mut bytes)).unwrap_or(0);
+            let _ = rustix::io::write(&tells, &bytes[..count]);
+            exit_now(0)
+        };
+        drop(tells);
+        let mut groups = String::new();
+        told.read_to_string(&mut groups).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        std::fs::remove_dir(&group).unwrap();
+        let name = group.file_name().unwrap().to_str().unwrap();
+        assert!(
+            groups.lines().any(|line| line.starts_with("0::") && line.ends_with(name)),
+            "{groups}"
+        );
+    }
+}

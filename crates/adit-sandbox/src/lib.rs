@@ -42,6 +42,8 @@ pub fn main() {
     if arguments.next().is_none_or(|first| first != SUBCOMMAND) {
         return;
     }
+    kernel::reset_signals();
+    kernel::ignore_broken_pipes();
     let rest: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
     let served = if rest == [probe::ARGUMENT] { probe::serve() } else { serve(&rest) };
     std::process::exit(if served.is_ok() { 0 } else { 1 });

@@ -18,7 +18,7 @@ pub(crate) fn set(limits: &Limits, grouped: Grouped) -> rustix::io::Result<()> {
     both(Resource::Nofile, limits.open_files.get())?;
     both(Resource::Fsize, limits.file_bytes.get())?;
     // The kernel counts the sandbox's own first process among the user namespace's. A group's limit comes first, because it counts refusals.
-    let beside = if grouped.pids { PIDS_BEYOND_THE_GROUP } else { 1 };
+    let beside = if grouped.pids { PIDS_BEYOND_THE_GROUP } else { PIDS_BEYOND };
     both(Resource::Nproc, u64::from(limits.pids.get()).saturating_add(beside))?;
     both(Resource::Core, 0)?;
     both(Resource::Memlock, MEMLOCK_BYTES_MAX)?;
@@ -42,6 +42,9 @@ fn cap(resource: Resource, soft: u64, hard: u64) -> rustix::io::Result<()> {
     let maximum = hard.min(now);
     setrlimit(resource, Rlimit { current: Some(soft.min(maximum)), maximum: Some(maximum) })
 }
+
+/// The sandbox's own, and one more than is allowed: who has it is seen and ended, who has all that is allowed is not.
+const PIDS_BEYOND: u64 = 2;
 
 /// Room for the group's limit to be the one that is met.
 const PIDS_BEYOND_THE_GROUP: u64 = 16;

@@ -39,6 +39,11 @@ impl Holding {
         self.states.push(LayerState { layer, state: State::Missing { reason } });
     }
 
+    /// Whether a layer is known to hold.
+    pub(crate) fn holds(&self, layer: Layer) -> bool {
+        self.states.iter().any(|known| known.layer == layer && known.state == State::Enforced)
+    }
+
     /// Notes either, by how it went.
     pub(crate) fn tried<E: Display>(
         &mut self,

@@ -48,7 +48,7 @@ enum Command {
 fn main() -> ExitCode {
     // A shell's supervisor is this same binary; it must be small, so it comes before everything else.
     adit_agent::supervise::main();
-    // And so is what holds a job.
+    // So is what holds a vetted command: it must have one thread and nothing open.
     adit_sandbox::main();
     match Adit::parse().command {
         Command::Up(up) => told(up.run()),

@@ -172,3 +172,64 @@ const ATTEMPTS: usize = 4;
 
 /// No file that is read has more; a longer one is cut.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use adit_wire::sandbox::Limits;
+
+    use super::*;
+
+    const LIMITS: &str = r#"{"timeout_ms":1,"grace_ms":0,"memory_bytes":4096,"pids":7,"cpu_millicores":250,"cpu_seconds":1,
+        "open_files":1,"file_bytes":1,"scratch_bytes":1,"scratch_files":1}"#;
+
+    /// A folder that has what a group of the unified hierarchy has.
+    fn unified() -> (tempfile::TempDir, Group) {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("group");
+        std::fs::create_dir(&path).unwrap();
+        for file in ["memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max"] {
+            std::fs::write(path.join(file), "").unwrap();
+        }
+        let folder =
+            rustix::fs::open(&path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let group = Group {
+            parent: parent.path().to_owned(),
+            name: "group".to_owned(),
+            folder,
+            holds: Vec::new(),
+        };
+        (parent, group)
+    }
+
+    #[test]
+    fn limits_of_the_unified_hierarchy_are_written_in_its_words() {
+        // CMD-30
+        let limits: Limits = serde_json::from_str(LIMITS).unwrap();
+        let (_parent, mut group) = unified();
+        for controller in [Controller::Memory, Controller::Pids, Controller::Cpu] {
+            group.limit_v2(controller, &limits).unwrap();
+        }
+        let text = |file| group.text(file).unwrap();
+        assert_eq!(text("memory.max"), "4096");
+        assert_eq!(
+            (text("memory.swap.max"), text("memory.oom.group")),
+            ("0".to_owned(), "1".to_owned())
+        );
+        assert_eq!(
+            (text("pids.max"), text("cpu.max")),
+            ("8".to_owned(), "25000 100000".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_counter_is_found_by_its_whole_name() {
+        let (parent, group) = unified();
+        std::fs::write(
+            parent.path().join("group/memory.events"),
+            "oom 3\noom_kill 2\noom_group_kill 1\n",
+        )
+        .unwrap();
+        assert_eq!(group.counter("memory.events", "oom_kill"), Some(2));
+        assert_eq!(group.counter("memory.events", "missing"), None);
+    }
+}

@@ -13,14 +13,14 @@ use crate::init::{self, Inside};
 use crate::kernel::{self, Side};
 use crate::limits::Grouped;
 use crate::refuse::unavailable;
-use crate::word::Words;
+use crate::word::{Hearing, Words};
 
 /// The first process of a job, and what this one hears of it.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) pid: Pid,
     pub(crate) handle: OwnedFd,
-    pub(crate) words: OwnedFd,
+    pub(crate) words: Hearing,
     /// The inside dies when it closes.
     _outside: OwnedFd,
 }
@@ -55,7 +55,7 @@ pub(crate) fn start(plan: &Plan, groups: &Groups) -> Result<Started, Refusal> {
             let _ = rustix::io::write(&outside_end, b"!");
             let handle =
                 pidfd_open(pid, PidfdFlags::empty()).map_err(|error| pids(error.into()))?;
-            Ok(Started { pid, handle, words, _outside: outside_end })
+            Ok(Started { pid, handle, words: Hearing::new(words), _outside: outside_end })
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Watches over one job until it ended or has to.
 
-use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
 use adit_wire::sandbox::{End, LayerState, Plan, Refusal, Report, Resource, Usage};
@@ -91,7 +90,7 @@ impl<'a> Watch<'a> {
     /// Waits for a word from inside, from the agent, or for the next time that matters.
     fn wait(&self) -> (bool, bool) {
         let mut fds = [
-            PollFd::new(&self.started.words, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.started.words.pipe(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.agent.control(), PollFlags::IN),
         ];
         let until = self.next_time().saturating_duration_since(Instant::now());
@@ -119,22 +118,28 @@ impl<'a> Watch<'a> {
 
     /// Takes what the inside says; its silence for good is its death.
     fn hear(&mut self) -> Option<Outcome> {
-        // Each word is written whole, and less than a pipe takes at once.
-        let mut line = Vec::new();
-        let read = BufReader::with_capacity(1, ByteReader(&self.started.words))
-            .read_until(b'\n', &mut line);
-        let word = read.ok().and_then(|_| serde_json::from_slice(&line).ok());
+        let lives = self.started.words.take_in();
+        while let Some(word) = self.started.words.next() {
+            let outcome = match word {
+                Ok(word) => self.heed(word),
+                Err(_) => Some(Outcome::Ended(End::Lost)),
+            };
+            if outcome.is_some() {
+                return outcome;
+            }
+        }
+        (!lives).then(|| Outcome::Ended(self.reason().unwrap_or(End::Lost)))
+    }
+
+    fn heed(&mut self, word: Word) -> Option<Outcome> {
         match word {
-            Some(Word::Refused(refusal)) => Some(Outcome::Refused(refusal)),
-            Some(Word::Held(states)) => {
+            Word::Refused(refusal) => Some(Outcome::Refused(refusal)),
+            Word::Held(states) => {
                 self.layers.extend(states);
                 None
             }
-            Some(Word::Started) => self.tell_start(),
-            Some(Word::Ended { status, scratch }) => {
-                Some(Outcome::Ended(self.ended(status, scratch)))
-            }
-            None => Some(Outcome::Ended(self.reason().unwrap_or(End::Lost))),
+            Word::Started => self.tell_start(),
+            Word::Ended { status, scratch } => Some(Outcome::Ended(self.ended(status, scratch))),
         }
     }
 
@@ -181,9 +186,9 @@ impl<'a> Watch<'a> {
         let memory = !self.groups.limits(Controller::Memory)
             && usage.memory_bytes > limits.memory_bytes.get();
         let cpu = usage.cpu_ms / 1000 >= limits.cpu_seconds.get();
-        // Nothing counts refused forks then; who is at the limit is about to meet it, and the first process is not the job's.
-        let pids =
-            !self.groups.limits(Controller::Pids) && usage.pids > u64::from(limits.pids.get());
+        // Nothing counts refused forks then. The first process is not the job's.
+        let pids = !self.groups.limits(Controller::Pids)
+            && usage.pids.saturating_sub(1) > u64::from(limits.pids.get());
         let noticed = [(memory, Resource::Memory), (pids, Resource::Pids), (cpu, Resource::Cpu)];
         let noticed =
             noticed.into_iter().find_map(|(noticed, resource)| noticed.then_some(resource));
@@ -232,15 +237,6 @@ pub(crate) fn why(end: End, groups: &Groups, plan: &Plan, cpu_seconds: u64) -> E
 
 fn exceeded(resource: Resource) -> End {
     End::ResourceExceeded { resource }
-}
-
-/// Reads no more than it is asked for, so that nothing is lost between two words.
-struct ByteReader<'a>(&'a std::os::fd::OwnedFd);
-
-impl std::io::Read for ByteReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        Ok(rustix::io::read(self.0, buffer)?)
-    }
 }
 
 /// How often use is looked at: what a control group does not stop by itself runs over for so long at most.

@@ -21,6 +21,17 @@ fn an_exit_status_and_a_signal_pass_through() {
 }
 
 #[test]
+fn a_job_starts_and_ends_the_same_where_signals_are_ignored() {
+    // JOB-29: whoever started the agent may have ignored them, and that passes through every program.
+    let bench = Bench::new();
+    let wrapper = ["env", "--ignore-signal=CHLD", "--ignore-signal=TERM", "--ignore-signal=PIPE"];
+    let plan = plan(&["sh", "-c", "(exit 1); grep SigIgn /proc/self/status; kill $$; echo alive"]);
+    let done = bench.start_below(&wrapper, &plan, By::Root).end();
+    assert_eq!(done.output, "SigIgn:\t0000000000000000\n");
+    assert_eq!(done.end(), End::Signalled { signal: 15 });
+}
+
+#[test]
 fn cancelling_kills_what_does_everything_to_survive() {
     // CMD-33, JOB-26
     let bench = Bench::new();
@@ -116,6 +127,18 @@ fn a_job_kills_nobody_but_its_own() {
         assert_eq!(done.end(), End::Exited { code: 0 });
         other.cancel();
         assert_eq!(other.end().end(), End::Cancelled, "{by:?}");
+    }
+}
+
+#[test]
+fn a_process_namespace_holds_by_itself() {
+    // JOB-28: without Landlock; a kill of the first process is said to work and does nothing.
+    let bench = Bench::new();
+    for by in BOTH {
+        let agent = std::process::id().to_string();
+        let done = bench.run_without_landlock(&bench.attempt(&["kill", "1", &agent, "-1"]), by);
+        assert_eq!((done.answer("1"), done.answer(&agent)), ("ok", "ESRCH"), "{by:?}");
+        assert_eq!(done.end(), End::Exited { code: 0 });
     }
 }
 

@@ -103,6 +103,47 @@ fn a_job_writes_to_its_own_tmp_only() {
 }
 
 #[test]
+fn read_only_mounts_hold_by_themselves() {
+    // CMD-30, JOB-18: without Landlock, in a folder where everybody may write.
+    let bench = Bench::new();
+    let (named, shown) = (bench.make_folder("named"), bench.make_folder("shown"));
+    let places = [named.join("x"), shown.join("x")];
+    let places: Vec<&str> = places.iter().map(|place| place.to_str().unwrap()).collect();
+    for by in BOTH {
+        let mut plan = bench.attempt(
+            &[&["write"][..], &places, &["/x", "/dev/x", "/etc/x", "/proc/self/comm"]].concat(),
+        );
+        plan.system.as_mut().unwrap().push(path(shown.to_str().unwrap()));
+        plan.paths = vec![parameter(&named, &named)];
+        let done = bench.run_without_landlock(&plan, by);
+        assert_eq!(
+            done.output.lines().filter(|line| line.ends_with("=EROFS")).count(),
+            6,
+            "{by:?} {done:?}"
+        );
+    }
+}
+
+#[test]
+fn a_private_root_hides_by_itself() {
+    // JOB-17: without Landlock, files that everybody may read.
+    let bench = Bench::new();
+    let open = bench.make_folder("open").join("file");
+    std::fs::write(&open, "open").unwrap();
+    let open = open.to_str().unwrap();
+    for by in BOTH {
+        let done = bench.run_without_landlock(
+            &bench.attempt(&["read", open, "/sys/kernel/uevent_seqnum", "/proc/1/root/etc/passwd"]),
+            by,
+        );
+        assert_eq!(done.answer(open), "ENOENT", "{by:?}");
+        assert_eq!(done.answer("/sys/kernel/uevent_seqnum"), "ENOENT");
+        assert_eq!(done.answer("/proc/1/root/etc/passwd"), "EACCES");
+    }
+    assert_eq!(bench.attempt_outside(&["read", open]), format!("{open}=ok\n"));
+}
+
+#[test]
 fn a_job_mounts_nothing_and_makes_no_device() {
     // JOB-18
     let bench = Bench::new();

@@ -83,6 +83,13 @@ impl Bench {
         self.start_below(&[], plan, by)
     }
 
+    /// Runs a job on a kernel that has no Landlock: what holds it then holds it alone.
+    pub fn run_without_landlock(&self, plan: &Plan, by: By) -> Done {
+        let attempt = self.path("attempt");
+        let wrapper = [attempt.to_str().unwrap(), "without", "landlock", "38"];
+        self.start_below(&wrapper, plan, by).end()
+    }
+
     /// Starts the sandbox by another program, which executes it.
     pub fn start_below(&self, wrapper: &[&str], plan: &Plan, by: By) -> Job {
         let (output, theirs) = io::pipe().unwrap();

@@ -38,7 +38,9 @@ fn a_fork_bomb_ends_alone_and_is_named() {
     let bench = Bench::new();
     for by in BOTH {
         let done = bench.run(&bench.attempt(&["bomb"]), by);
-        assert!(done.output.contains("forks=31 EAGAIN"), "{by:?} {done:?}");
+        // Without a group there is room for one more, by which the excess is seen.
+        let forks = if by == By::Root { "forks=31 EAGAIN" } else { "forks=32 EAGAIN" };
+        assert!(done.output.contains(forks), "{by:?} {done:?}");
         assert_eq!(done.end(), exceeded(Resource::Pids), "{by:?} {done:?}");
     }
 }
@@ -47,10 +49,16 @@ fn a_fork_bomb_ends_alone_and_is_named() {
 fn as_many_processes_as_are_allowed_are_no_excess() {
     // JOB-25: at n, not at n + 1.
     let bench = Bench::new();
-    let mut plan = crate::job::plan(&["sh", "-c", "true | true | true; echo done"]);
-    plan.limits.pids = NonZeroU32::new(4).unwrap();
-    let done = bench.run(&plan, By::Root);
-    assert_eq!((done.output.as_str(), done.end()), ("done\n", End::Exited { code: 0 }));
+    for by in BOTH {
+        let mut plan = crate::job::plan(&["sh", "-c", "sleep 1 | sleep 1 | sleep 1; echo done"]);
+        plan.limits.pids = NonZeroU32::new(4).unwrap();
+        let done = bench.run(&plan, by);
+        assert_eq!(
+            (done.output.as_str(), done.end()),
+            ("done\n", End::Exited { code: 0 }),
+            "{by:?}"
+        );
+    }
 }
 
 #[test]

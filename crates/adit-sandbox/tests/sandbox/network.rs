@@ -78,6 +78,19 @@ fn an_abstract_socket_is_not_reached_even_with_network() {
 }
 
 #[test]
+fn an_abstract_socket_is_not_reached_even_without_landlock() {
+    // JOB-19, JOB-36
+    let bench = Bench::new();
+    let name = format!("adit-test-bare-{}", std::process::id());
+    let _listener =
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let mut plan = bench.attempt(&["abstract", &name]);
+    plan.allow_network = true;
+    let done = bench.run_without_landlock(&plan, By::Root);
+    assert_eq!(done.answer(&name), "EPERM", "{done:?}");
+}
+
+#[test]
 fn a_socket_in_a_named_folder_is_not_reached() {
     // JOB-17, JOB-19: a read-only mount alone does not keep anybody from connecting.
     let bench = Bench::new();
