@@ -3,10 +3,15 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use adit_testkit::{eventually, within};
-use serde_json::Value;
+use adit_testkit::{TestGateway, eventually, within};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::pair::{AT_ONCE, Pair};
 use crate::machines::holder::Holder;
@@ -26,6 +31,30 @@ async fn echo() -> SocketAddr {
         }
     });
     address
+}
+
+type Channel = WebSocketStream<reqwest::Upgraded>;
+
+/// Opens a machine's channel at a gateway.
+async fn channel(gateway: &TestGateway, holder: &Holder) -> Channel {
+    let request = holder.client().get(format!("{}/ws/tickets", gateway.machines));
+    let request = request.header("connection", "upgrade").header("upgrade", "websocket");
+    let request = request.header("sec-websocket-version", "13");
+    let answer = request.header("sec-websocket-key", generate_key()).send().await.unwrap();
+    let upgraded = answer.upgrade().await.unwrap();
+    WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await
+}
+
+/// Reads what a channel says next.
+async fn told(channel: &mut Channel) -> Value {
+    within("word of the channel", async {
+        loop {
+            if let Message::Text(text) = channel.next().await.unwrap().unwrap() {
+                return serde_json::from_str(&text).unwrap();
+            }
+        }
+    })
+    .await
 }
 
 /// A source at gateway A and a target at gateway B.
@@ -78,6 +107,19 @@ async fn a_port_is_reached_from_another_gateway_than_its_sources() {
     assert!(back == sent, "every byte comes back");
     assert_eq!(across.target.told("letIn").await["source"], "alpha");
     assert_eq!(across.offer.told("letIn").await["target"], "beta");
+}
+
+#[tokio::test]
+async fn a_ticket_of_one_gateway_is_told_at_another_within_a_second() {
+    // MNO-01, TIX-41
+    let pair = Pair::start().await;
+    let reach = Reach::of(&pair.a).await;
+    let mut channel = channel(&pair.b, &reach.target.holder).await;
+    assert_eq!(told(&mut channel).await, json!({"type": "inbox", "tickets": []}));
+    let asked = Instant::now();
+    let ticket = reach.ticket(&pair.a).await;
+    assert_eq!(told(&mut channel).await["tickets"][0]["id"].as_str(), Some(&*ticket));
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

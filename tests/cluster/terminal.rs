@@ -23,6 +23,13 @@ async fn a_viewer_at_one_gateway_has_a_shell_on_a_machine_at_another() {
 }
 
 #[tokio::test]
+async fn a_machine_at_one_gateway_is_online_at_every_other() {
+    let pair = Pair::start().await;
+    let shown = pair.b.admin.get(&format!("/api/v1/machines/{}", pair.a.machine)).await.ok();
+    assert_eq!(shown["status"], "online");
+}
+
+#[tokio::test]
 async fn a_role_taken_away_at_one_gateway_ends_the_terminal_at_another_within_a_second() {
     // MNO-01
     let pair = Pair::start().await;

@@ -1,12 +1,14 @@
 //! What only PostgreSQL has to show: the second wall, several gateways, a server that goes away.
 
 use adit_domain::{GatewayId, TenantId};
-use adit_store::{Opening, Redemption, Store, StoreError, silent};
+use adit_store::{Opening, Redemption, Session, Store, StoreError, silent};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::database::{Database, Server};
-use super::world::{NOW, World, event, new_user, open, open_session, told, user_of, verified};
+use super::world::{
+    NOW, World, event, later, new_user, open, open_session, told, user_of, verified,
+};
 
 /// Runs SQL as the store's own user, past the store.
 fn as_store(world: &World, sql: &str) -> String {
@@ -117,6 +119,59 @@ async fn another_gateways_change_of_rights_shows_in_the_version() {
     let before = second.load_access_version().await.unwrap();
     world.tenant.deactivate_principal(ann, NOW, silent).await.unwrap();
     assert!(second.load_access_version().await.unwrap() > before);
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_takes_up_its_own_sessions_only() {
+    // DESK-9, R19
+    let world = World::postgres().await;
+    let second = second_gateway(&world).await;
+    let (ann, web) = (world.user("ann").await, world.machine("web").await);
+    let (first, reserved) = (world.session(ann, web, NOW).await, world.ticket(ann, web).await.1);
+    let there = second.tenant(TenantId::SEED);
+    there.open_session(open_session(reserved, None, NOW), silent).await.unwrap();
+    let ids = |sessions: Vec<Session>| sessions.iter().map(|s| s.id).collect::<Vec<_>>();
+    assert_eq!(ids(world.store.list_unended_sessions().await.unwrap()), [first]);
+    assert_eq!(ids(second.list_unended_sessions().await.unwrap()), [reserved]);
+    there.begin_recording(reserved, NOW, silent).await.unwrap();
+    assert_eq!(world.store.list_running_recordings().await.unwrap(), []);
+    assert_eq!(second.list_running_recordings().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn sessions_of_a_gateway_that_is_gone_are_told_to_the_others() {
+    // R19
+    let world = World::postgres().await;
+    let second = second_gateway(&world).await;
+    let (ann, web) = (world.user("ann").await, world.machine("web").await);
+    let session = world.session(ann, web, NOW).await;
+    world.store.show_gateway(later(10), "https://one", "https://one:7892").await.unwrap();
+    let forsaken = async |since| {
+        let found = second.list_forsaken_sessions(since).await.unwrap();
+        found.iter().map(|session| session.id).collect::<Vec<_>>()
+    };
+    assert_eq!(forsaken(later(9)).await, []);
+    assert_eq!(forsaken(later(10)).await, [session]);
+    assert!(world.store.list_forsaken_sessions(later(10)).await.unwrap().is_empty(), "its own");
+    let shown = second.find_gateway(world.store.gateway()).await.unwrap().unwrap();
+    assert_eq!((&*shown.url, &*shown.machines_url), ("https://one", "https://one:7892"));
+    assert_eq!(shown.seen_at, Some(later(10)));
+}
+
+#[tokio::test]
+async fn a_machine_that_came_to_another_gateway_does_not_leave_with_the_first() {
+    let world = World::postgres().await;
+    let second = second_gateway(&world).await;
+    let web = world.machine("web").await;
+    let there = second.tenant(TenantId::SEED);
+    let at = async || world.tenant.find_machine(web).await.unwrap().unwrap().gateway;
+    world.tenant.touch_machine(web, later(1), None, None).await.unwrap();
+    assert_eq!(at().await, Some(world.store.gateway()));
+    there.touch_machine(web, later(2), None, None).await.unwrap();
+    world.tenant.leave_machine(web, later(3)).await.unwrap();
+    assert_eq!(at().await, Some(second.gateway()));
+    there.leave_machine(web, later(4)).await.unwrap();
+    assert_eq!(at().await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

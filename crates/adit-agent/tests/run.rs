@@ -161,7 +161,8 @@ impl Gateway {
 fn open(warrant: SignedWarrant, script: &str) -> Open {
     let command = ["sh", "-c", script].map(str::to_owned).to_vec();
     let spawn = Spawn { cols: 80, rows: 24, command, pty: true, ..Spawn::default() };
-    Open { session_id: SESSION.to_vec().into(), warrant: Some(warrant), spawn: Some(spawn) }
+    let (session_id, dial) = (SESSION.to_vec().into(), String::new());
+    Open { session_id, warrant: Some(warrant), spawn: Some(spawn), dial }
 }
 
 fn send(link: &mut Link, message: to_agent::Message) {
@@ -292,6 +293,19 @@ async fn a_gateway_that_comes_back_finds_the_same_shell() {
     read(&mut session, &mut output, "done").await;
     let wanted: String = (1..=500).map(|line| format!("{line}\r\n")).collect();
     assert!(String::from_utf8_lossy(&output).starts_with(&wanted));
+}
+
+// MNO-03: a machine that proves itself by a key shows it to nobody else, and none speaks without TLS.
+#[tokio::test]
+async fn a_session_at_an_address_that_nobody_proves_is_refused() {
+    let gateway = Gateway::start().await;
+    let (mut control, _) = gateway.welcome(Vec::new()).await;
+    for dial in ["http://127.0.0.1:1", "ws://127.0.0.1:1", "https://127.0.0.1:1"] {
+        let signed = gateway.sign(&gateway.warrant());
+        let open = Open { dial: dial.to_owned(), ..open(signed, "true") };
+        send(&mut control, to_agent::Message::Open(open));
+        assert_eq!(refusal(&mut control).await.code, "target.failed", "{dial}");
+    }
 }
 
 // AGT-17, AGT-18

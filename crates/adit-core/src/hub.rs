@@ -39,6 +39,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long a machine counts as online after it was last heard.
 pub const ONLINE_FOR: Duration = Duration::from_secs(30);
 
+/// How long a machine counts as online that another gateway heard of: that one notes it at the first heartbeat after [`ONLINE_FOR`].
+const HEARD_ELSEWHERE: Duration = Duration::from_secs(45);
+
 /// How long a new connection has to say hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
@@ -86,7 +89,7 @@ impl Talk<'_> {
 /// How a machine stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {
-    /// Its control connection is here.
+    /// Its control connection is here, or at another gateway.
     Online,
     /// Heard of not long ago.
     Stale,
@@ -180,17 +183,6 @@ impl Hub {
         }
     }
 
-    /// Says how a machine stands.
-    pub fn presence(&self, machine: &Machine, now: Timestamp) -> Presence {
-        if self.is_here(machine.id) {
-            return Presence::Online;
-        }
-        match machine.last_seen_at {
-            Some(at) if now.since(at) < ONLINE_FOR * 2 => Presence::Stale,
-            _ => Presence::Offline,
-        }
-    }
-
     /// Sends something to a machine.
     ///
     /// # Errors
@@ -237,6 +229,20 @@ impl Hub {
 }
 
 impl Gateway {
+    /// Says how a machine stands, at this gateway or at another.
+    pub fn presence(&self, machine: &Machine) -> Presence {
+        if self.hub.is_here(machine.id) {
+            return Presence::Online;
+        }
+        let is_elsewhere = machine.gateway.is_some_and(|at| at != self.store.gateway());
+        let heard = machine.last_seen_at.map(|at| self.clock.now().since(at));
+        match heard {
+            Some(ago) if is_elsewhere && ago < HEARD_ELSEWHERE => Presence::Online,
+            Some(ago) if ago < ONLINE_FOR * 2 => Presence::Stale,
+            _ => Presence::Offline,
+        }
+    }
+
     /// Serves a machine's control connection until it ends.
     pub async fn serve_control<S: Socket>(&self, mut link: Connection<S>, admission: Admission) {
         let Admission { machine, credential, renewal_only } = admission;
@@ -265,7 +271,7 @@ impl Gateway {
             Talk { machine: &machine, credential, renews, asked: None, owes: false, clock };
         let ended = self.converse(&mut link, &mut talk, &hello, requests).await;
         self.hub.leave(machine.id, connection);
-        self.touch(&machine, None).await;
+        self.leave(&machine).await;
         self.bus.tell(machine.tenant, Change::Machines);
         match ended {
             Ok(()) => link.close(Code::GatewayRestarting.close_code()).await,
@@ -345,7 +351,7 @@ impl Gateway {
                     }
                     if self.clock.now().since(touched) > ONLINE_FOR {
                         touched = self.clock.now();
-                        self.touch(machine, None).await;
+                        self.touch(machine).await;
                     }
                 }
             }
@@ -433,9 +439,20 @@ impl Gateway {
         }
     }
 
-    async fn touch(&self, machine: &Machine, facts: Option<MachineFacts>) {
+    async fn touch(&self, machine: &Machine) {
         let tenant = self.store.tenant(machine.tenant);
-        if let Err(error) = tenant.touch_machine(machine.id, self.clock.now(), None, facts).await {
+        if let Err(error) = tenant.touch_machine(machine.id, self.clock.now(), None, None).await {
+            warn!(%error, machine.label = %machine.label, "a machine's last time could not be kept");
+        }
+    }
+
+    async fn leave(&self, machine: &Machine) {
+        // A newer connection took the place of the one that ended.
+        if self.hub.is_here(machine.id) {
+            return self.touch(machine).await;
+        }
+        let tenant = self.store.tenant(machine.tenant);
+        if let Err(error) = tenant.leave_machine(machine.id, self.clock.now()).await {
             warn!(%error, machine.label = %machine.label, "a machine's last time could not be kept");
         }
     }

@@ -268,14 +268,14 @@ impl Gateway {
         gateway.reload_templates().await;
         gateway.begin_signing_keys().await?;
         gateway.take_up_sessions().await?;
-        gateway.begin_tasks();
-        if let Some(driver) = driver {
-            gateway.join_bus(driver);
-        }
+        gateway.begin_tasks(driver);
         Ok(gateway)
     }
 
-    fn begin_tasks(self: &Arc<Self>) {
+    fn begin_tasks(self: &Arc<Self>, driver: Option<adit_bus::Driver>) {
+        if let Some(driver) = driver {
+            self.join_bus(driver);
+        }
         let giving = Arc::clone(self);
         self.tasks.spawn(async move { giving.dispatch_jobs().await });
         let reading = Arc::clone(self);

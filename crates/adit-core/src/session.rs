@@ -259,8 +259,7 @@ impl Gateway {
             return Err(Code::TooMany.into());
         }
         let is_here = self.hub.is_here(machine.id);
-        let may_be_elsewhere = self.cluster.is_up()
-            && self.hub.presence(machine, self.clock.now()) != Presence::Offline;
+        let may_be_elsewhere = self.cluster.is_up() && self.presence(machine) != Presence::Offline;
         if !is_here && !may_be_elsewhere {
             self.end_unopened(ticket, Code::TargetOffline).await;
             return Err(Code::TargetOffline.into());

@@ -203,11 +203,7 @@ impl TicketClient {
     /// # Errors
     /// [`TicketError::Answer`] for an address that is not of the form `https://HOST:PORT`.
     pub(crate) fn at(&self, gateway: &str) -> Result<Self, TicketError> {
-        let url = gateway.trim_end_matches('/');
-        let host = url.strip_prefix("https://").filter(|host| !host.is_empty());
-        if host.is_none_or(|host| host.contains(['/', '@', '?', '#'])) {
-            return Err(TicketError::Answer("gateway's address"));
-        }
+        let url = read_gateway(gateway).ok_or(TicketError::Answer("gateway's address"))?;
         Ok(Self { url: url.to_owned(), ..self.clone() })
     }
 
@@ -383,4 +379,31 @@ pub(crate) fn milliseconds(text: &str) -> Option<i64> {
 pub(crate) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
+}
+
+/// Reads the address of a gateway: TLS, a host, and no more.
+fn read_gateway(text: &str) -> Option<&str> {
+    let url = text.trim_end_matches('/');
+    let host = url.strip_prefix("https://").filter(|host| !host.is_empty())?;
+    (!host.contains(['/', '@', '?', '#', '\\'])).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_a_host_behind_tls() {
+        // MNO-03
+        assert_eq!(read_gateway("https://gw.example:7892/"), Some("https://gw.example:7892"));
+        for text in [
+            "http://gw.example",
+            "https://",
+            "gw.example",
+            "https://a@gw.example",
+            "https://gw.example/x",
+        ] {
+            assert_eq!(read_gateway(text), None, "{text}");
+        }
+    }
 }

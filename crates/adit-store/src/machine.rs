@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adit_domain::policy::{Attended, Consent};
-use adit_domain::{MachineId, MachineLabel, PrincipalId, TeamId, TenantId, Timestamp, TokenId};
+use adit_domain::{
+    GatewayId, MachineId, MachineLabel, PrincipalId, TeamId, TenantId, Timestamp, TokenId,
+};
 use uuid::Uuid;
 
 use crate::certificate::revoke_of_machine;
@@ -53,6 +55,8 @@ pub struct Machine {
     pub added_at: Timestamp,
     /// When it was last heard of.
     pub last_seen_at: Option<Timestamp>,
+    /// The gateway at which it is connected, as that one said when it last heard of it.
+    pub gateway: Option<GatewayId>,
     /// When it was removed.
     pub removed_at: Option<Timestamp>,
     /// Whose support it is here for, and what its person agreed to.
@@ -95,7 +99,7 @@ macro_rules! machine {
             $before,
             "m.id, m.tenant_id, m.label, m.hostname, m.os, m.arch, m.version, m.cores, m.memory_bytes, m.tags, m.team_id, \
              (SELECT t.name FROM teams t WHERE t.tenant_id = m.tenant_id AND t.id = m.team_id), \
-             m.link_key, m.instance, m.created_at, m.last_seen_at, m.deleted_at, m.support_for, m.consent, m.consent_until FROM ",
+             m.link_key, m.instance, m.created_at, m.last_seen_at, m.gateway_id, m.deleted_at, m.support_for, m.consent, m.consent_until FROM ",
             $from_where
         )
     };
@@ -149,7 +153,7 @@ impl TenantStore {
         }))
     }
 
-    /// Notes that a machine was heard of, and what it says of itself where that is new.
+    /// Notes that a machine was heard of at this gateway, and what it says of itself where that is new.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -160,12 +164,13 @@ impl TenantStore {
         instance: Option<Uuid>,
         facts: Option<MachineFacts>,
     ) -> Result<(), StoreError> {
-        let seen = "UPDATE machines SET last_seen_at = $3, instance = coalesce($4, instance) WHERE tenant_id = $1 AND id = $2";
+        let seen = "UPDATE machines SET last_seen_at = $3, instance = coalesce($4, instance), gateway_id = $5 WHERE tenant_id = $1 AND id = $2";
         let says = "UPDATE machines SET hostname = $3, os = $4, arch = $5, version = $6, cores = $7, memory_bytes = $8 \
              WHERE tenant_id = $1 AND id = $2";
         self.write(crate::silent, move |tx| {
             Box::pin(async move {
-                tx.run(seen, args![id, at, instance]).await?;
+                let gateway = tx.gateway;
+                tx.run(seen, args![id, at, instance, gateway]).await?;
                 let Some(MachineFacts { hostname, os, arch, version, cores, memory_bytes }) = facts
                 else {
                     return Ok(());
@@ -174,6 +179,19 @@ impl TenantStore {
                 tx.run(says, args![id, hostname, os, arch, version, cores, memory]).await?;
                 Ok(())
             })
+        })
+        .await
+    }
+
+    /// Notes that a machine is not at this gateway any more; it may be at another already.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn leave_machine(&self, id: MachineId, at: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE machines SET last_seen_at = $3, gateway_id = NULL WHERE tenant_id = $1 AND id = $2 AND gateway_id = $4";
+        self.write(crate::silent, move |tx| {
+            let gateway = tx.gateway;
+            Box::pin(async move { tx.run(sql, args![id, at, gateway]).await.map(|_| ()) })
         })
         .await
     }
@@ -347,6 +365,7 @@ pub(crate) fn read(row: &mut Row) -> Result<Machine, StoreError> {
         instance: row.maybe_uuid()?,
         added_at: row.time()?,
         last_seen_at: row.maybe_time()?,
+        gateway: row.maybe_uuid()?.map(GatewayId),
         removed_at: row.maybe_time()?,
         attended: read_attended(row)?,
     })

@@ -128,6 +128,7 @@ impl Serve {
         settings.url = plan.url(listen);
         settings.machines_url = plan.machines_url(machines_listen);
         settings.audit_lines = config.audit_lines.unwrap_or(self.announce.is_none());
+        warn_of_loopback(&settings);
         let app_settings = AppSettings {
             hosts: plan.hosts(&settings),
             open_metrics: config.open_metrics.unwrap_or(true),
@@ -420,6 +421,17 @@ impl Meter for Commits {
 
     fn failed(&self) {
         metrics::counter!("adit_store_failures_total").increment(1);
+    }
+}
+
+/// Says that machines elsewhere cannot dial this gateway, where others are to send them here.
+fn warn_of_loopback(settings: &Settings) {
+    let host = host_of(&settings.machines_url);
+    let is_loopback = host.is_some_and(|host| {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    });
+    if settings.bus.is_some() && is_loopback {
+        tracing::warn!(url = %settings.machines_url, "other gateways send machines to this address, which is this host's own; set machines_url");
     }
 }
 

@@ -57,6 +57,9 @@ impl Gateway {
         target: Option<&CertificateName>,
         id: &[u8],
     ) {
+        if !self.cluster.is_up() {
+            return;
+        }
         self.cluster.say(
             To::All,
             Word::OfReach(pb::OfReach {

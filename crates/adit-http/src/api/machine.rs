@@ -56,7 +56,7 @@ fn shown(app: &App, machine: &adit_store::Machine, facts: &adit_domain::Facts) -
     Some(Machine {
         id: machine.id.to_string(),
         label: machine.label.to_string(),
-        status: match app.gateway.hub.presence(machine, now) {
+        status: match app.gateway.presence(machine) {
             Presence::Online => "online",
             Presence::Stale => "stale",
             Presence::Offline => "offline",

@@ -250,3 +250,38 @@ async fn what_is_sent_leaves_at_once_and_what_is_not_acknowledged_ends_the_conne
     assert!(tcp.nodelay().unwrap());
     assert_eq!(rustix::net::sockopt::tcp_user_timeout(&tcp).unwrap(), 25_000);
 }
+
+#[test]
+fn another_gateway_is_dialled_over_tls_with_a_certificate_alone() {
+    // MNO-03
+    let authority = Authority::new();
+    let dialer = mutual_tls(1, authority.trust(), authority.credential());
+    for address in
+        ["http://localhost:1", "ws://localhost:1", "wss://localhost:1", "localhost:1", ""]
+    {
+        assert!(matches!(dialer.at(address), Err(DialError::Elsewhere)), "{address}");
+    }
+    assert!(dialer.at("https://localhost:1").unwrap().address.is_secure());
+    let (trust, key) = (authority.trust(), Secret::new("cak_secret".to_owned()));
+    let with_key = mutual_tls(1, trust, Credential::Key(key));
+    assert!(matches!(with_key.at("https://localhost:1"), Err(DialError::Elsewhere)));
+    assert!(matches!(machine_key(1).at("https://localhost:1"), Err(DialError::Elsewhere)));
+}
+
+// MNO-03, AGT-07
+#[tokio::test]
+async fn another_gateway_that_the_authority_does_not_prove_is_not_spoken_to() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    for (acceptor, host) in [(theirs.acceptor(), "localhost"), (ours.acceptor(), "127.0.0.1")] {
+        let (listener, port) = listen().await;
+        let dialer = mutual_tls(1, ours.trust(), ours.credential());
+        let dialer = dialer.at(&format!("https://{host}:{port}")).unwrap();
+        let gateway = async { acceptor.accept(listener.accept().await.unwrap().0).await.err() };
+        let (agent, gateway) = tokio::join!(knock(&dialer), gateway);
+        assert!(
+            matches!(agent.err(), Some(DialError::Transport(TransportError::Tls(_)))),
+            "{host}"
+        );
+        assert!(gateway.is_some());
+    }
+}
