@@ -8,6 +8,7 @@ mod cluster;
 mod company;
 mod hosts;
 mod http;
+mod jobs;
 mod link;
 mod machines;
 mod privileges;

@@ -5,6 +5,7 @@ import { pretend } from "./dev/pretend.ts";
 // The gateway serves everything below /ui/. `ADIT_URL=http://127.0.0.1:7800 npm run dev` develops against a running one;
 // without it a pretend gateway answers.
 const gateway = process.env.ADIT_URL;
+const PLANES = ["/api", "/commands", "/execute", "/jobs"];
 
 export default defineConfig({
   base: "/ui/",
@@ -15,7 +16,7 @@ export default defineConfig({
     license: { fileName: "licences.md" },
     rolldownOptions: { input: { index: "index.html", docs: "docs/index.html", support: "support/index.html" } },
   },
-  server: gateway ? { proxy: { "/api": { target: gateway }, "/ws": { target: gateway, ws: true } } } : {},
+  server: gateway ? { proxy: { ...Object.fromEntries(PLANES.map((path) => [path, { target: gateway }])), "/ws": { target: gateway, ws: true } } } : {},
   // The policy that the built console lives under; `style-src-attr` is for the cells that xterm.js draws without WebGL.
   preview: {
     headers: {

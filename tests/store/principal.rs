@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use adit_domain::policy::{Selection, Target, authorize};
+use adit_domain::policy::{Scopes, Selection, Target, authorize};
 use adit_domain::{Capabilities, Capability, Denial, PrincipalId, RoleId};
 use adit_store::{Conflict, FirstAdmin, NewGrant, NewPrincipal, Paging, Role, StoreError, silent};
 use futures_util::future::join_all;
@@ -112,7 +112,8 @@ async fn facts_hold_what_a_role_of_the_tenants_own_allows(world: World) {
     let ann = world.user("ann").await;
     let web = world.machine("web").await;
     let capabilities = Capabilities::of(&[Capability::TerminalView, Capability::AuditRead]);
-    let role = Role { name: "watcher".to_owned(), capabilities };
+    let scopes = Scopes::Listed(["read:files".parse().unwrap()].into());
+    let role = Role { name: "watcher".to_owned(), capabilities, scopes: scopes.clone() };
     let id = RoleId(Uuid::now_v7());
     world.tenant.add_role(id, role.clone(), NOW, silent).await.unwrap();
     let grant = new_grant(ann, "watcher", Selection::Machines(vec![web]));
@@ -121,7 +122,7 @@ async fn facts_hold_what_a_role_of_the_tenants_own_allows(world: World) {
     assert_eq!(facts.grants[0].capabilities, capabilities);
     assert_eq!(facts.grants[0].on, Selection::Machines(vec![web]));
     assert_eq!(world.tenant.list_roles().await.unwrap().last(), Some(&role));
-    let taken = Role { name: "admin".to_owned(), capabilities };
+    let taken = Role { name: "admin".to_owned(), capabilities, scopes };
     let refused = world.tenant.add_role(RoleId(Uuid::now_v7()), taken, NOW, silent).await;
     assert!(matches!(refused, Err(StoreError::Conflict(Conflict::NameTaken))));
 }

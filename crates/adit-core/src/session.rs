@@ -261,7 +261,10 @@ impl Gateway {
         let is_here = self.hub.is_here(machine.id);
         let may_be_elsewhere = self.cluster.is_up() && self.presence(machine) != Presence::Offline;
         if !is_here && !may_be_elsewhere {
-            self.end_unopened(ticket, Code::TargetOffline).await;
+            // A job waits for its machine again.
+            if !permit.capabilities().has(Capability::JobRun) {
+                self.end_unopened(ticket, Code::TargetOffline).await;
+            }
             return Err(Code::TargetOffline.into());
         }
         let session = match self.open_row(caller, ticket, permit, machine, hand).await? {

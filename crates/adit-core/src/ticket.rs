@@ -169,6 +169,10 @@ impl Gateway {
         if session.state == State::Ended {
             return Err(ended_refusal(&session));
         }
+        if session.job.is_some() {
+            let sentence = "This session runs a job, which takes no viewers. Follow it with `adit jobs logs --follow`.";
+            return Err(Refusal::Said(Code::AccessCapabilityMissing, sentence.to_owned()));
+        }
         let machine = self.machine_of_session(&session).await?;
         let wanted = match mode {
             Mode::Control => session.capabilities.terminal(),

@@ -1,6 +1,6 @@
 import createClient from "openapi-fetch";
 import type { paths } from "../generated/openapi";
-import type { Problem } from "./types";
+import type { BadParameter, Problem } from "./types";
 
 /** The gateway's API, on the console's own origin, with the session cookie. */
 export const api = createClient<paths>({
@@ -12,11 +12,14 @@ export const api = createClient<paths>({
 export class ApiError extends Error {
   readonly status: number;
   readonly code: string;
+  /** The parameters of a template that are not as it wants them. */
+  readonly parameters: BadParameter[];
 
-  constructor(status: number, code: string, detail: string) {
+  constructor(status: number, code: string, detail: string, parameters: BadParameter[] = []) {
     super(detail);
     this.status = status;
     this.code = code;
+    this.parameters = parameters;
   }
 
   get offline(): boolean {
@@ -44,6 +47,7 @@ export async function take<T>(call: Promise<Answer<T>>): Promise<T> {
     answer.response.status,
     problem.code ?? `http.${answer.response.status}`,
     problem.detail ?? problem.title ?? "The gateway refused this and gave no reason.",
+    problem.parameters ?? [],
   );
   if (error.status === 401) onSignedOut();
   throw error;

@@ -1,5 +1,14 @@
 /** What the gateway can announce as changed. */
-export type Topic = "machines" | "sessions" | "recordings" | "audit" | "access" | "requests" | "support" | "tickets";
+export type Topic =
+  | "machines"
+  | "sessions"
+  | "recordings"
+  | "audit"
+  | "access"
+  | "requests"
+  | "support"
+  | "tickets"
+  | "jobs";
 
 type Listener = () => void;
 

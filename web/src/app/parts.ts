@@ -1,6 +1,8 @@
 import Captions from "@lucide/svelte/icons/captions";
 import CirclePlay from "@lucide/svelte/icons/circle-play";
 import KeyRound from "@lucide/svelte/icons/key-round";
+import ListChecks from "@lucide/svelte/icons/list-checks";
+import Past from "@lucide/svelte/icons/rotate-ccw-clock";
 import ScrollText from "@lucide/svelte/icons/scroll-text";
 import Server from "@lucide/svelte/icons/server";
 import Tickets from "@lucide/svelte/icons/tickets";
@@ -15,6 +17,10 @@ export interface Part {
   needs: string[];
   /** What it needs is needed on everything and not on some machine: it belongs to no machine. */
   everywhere?: boolean;
+  /** Whoever has this does not need it: another part leads there. */
+  unless?: string;
+  /** The first parts of other paths that belong to it. */
+  also?: string[];
   /** What else it is found by. */
   note?: string;
 }
@@ -23,6 +29,15 @@ const PARTS: Part[] = [
   { path: "/machines", name: "Machines", icon: Server, needs: ["machine:view"] },
   { path: "/sessions", name: "Sessions", icon: Captions, needs: ["terminal:spawn", "terminal:view", "session:list"] },
   { path: "/recordings", name: "Recordings", icon: CirclePlay, needs: ["recording:view"] },
+  {
+    path: "/commands",
+    name: "Commands",
+    icon: ListChecks,
+    needs: ["job:run"],
+    also: ["jobs"],
+    note: "templates, run on machines",
+  },
+  { path: "/jobs", name: "Jobs", icon: Past, needs: ["job:view"], unless: "job:run", note: "what was run, and how it ended" },
   {
     path: "/tickets",
     name: "Tickets",
@@ -39,5 +54,9 @@ const PARTS: Part[] = [
 export function usableParts(): Part[] {
   const may = (part: Part, capability: string) =>
     part.everywhere ? account.mayEverywhere(capability) : account.may(capability);
-  return PARTS.filter((part) => part.needs.length === 0 || part.needs.some((capability) => may(part, capability)));
+  return PARTS.filter(
+    (part) =>
+      (part.needs.length === 0 || part.needs.some((capability) => may(part, capability))) &&
+      !(part.unless && may(part, part.unless)),
+  );
 }

@@ -153,10 +153,27 @@ impl Gateway {
         };
         self.bus.tell(tenant, Change::Jobs);
         if let Err(refusal) = self.open_job(&job, session).await {
+            if refusal.code() == Code::TargetOffline && self.let_wait(&job, session).await {
+                return;
+            }
             warn!(job.id = %job.id, code = %refusal.code(), "a job could not begin");
             self.lose_job(&job, refusal.code()).await;
             self.jobs.free(job.id);
         }
+    }
+
+    /// Lets a job wait again whose machine went before it was told anything. Tells whether it does.
+    async fn let_wait(&self, job: &Job, session: SessionId) -> bool {
+        let waits = self.store.tenant(job.tenant).requeue_job(job.id, session).await;
+        let waits =
+            waits.inspect_err(|error| warn!(job.id = %job.id, %error, "a job cannot wait again"));
+        if !waits.unwrap_or(false) {
+            return false;
+        }
+        self.jobs.free(job.id);
+        self.jobs.push(super::queued(job), &job.asked.template);
+        self.bus.tell(job.tenant, Change::Jobs);
+        true
     }
 
     /// Ends a job that was given out and has no session that would.
