@@ -38,7 +38,7 @@ pub(crate) fn enter(plan: &Plan, holding: &mut Holding) -> Result<Root, Refusal>
     let new = NewRoot::mount().map_err(private_root)?;
     new.add_links(&machine, plan).map_err(private_root)?;
     let shm = new.add_devices(&machine, plan).map_err(private_root)?;
-    holding.tried(Layer::MaskedProc, new.add_processes(&machine))?;
+    new.add_processes(&machine, holding)?;
     let home = home(plan);
     let tmp = new.add_scratch(home, plan, MountAttrFlags::empty()).map_err(private_root)?;
     for source in &system {
@@ -164,10 +164,20 @@ impl NewRoot {
         Ok(memory)
     }
 
-    fn add_processes(&self, machine: &Machine) -> io::Result<()> {
-        mkdirat(&self.mount, "proc", FOLDER)?;
-        let processes = mount::processes()?;
-        self.attach(&processes, Path::new("/proc"), Kind::Folder)?;
+    /// Mounts `/proc`, if the kernel gives it: it does not where this process sees but a part of it. Then there is none.
+    fn add_processes(&self, machine: &Machine, holding: &mut Holding) -> Result<(), Refusal> {
+        mkdirat(&self.mount, "proc", FOLDER).map_err(private_root)?;
+        match mount::processes() {
+            // One that is there and not masked would be worse than none.
+            Ok(processes) => self.mask(&processes, machine).map_err(private_root)?,
+            Err(error) => return holding.missing(Layer::MaskedProc, &error),
+        }
+        holding.enforced(Layer::MaskedProc);
+        Ok(())
+    }
+
+    fn mask(&self, processes: &OwnedFd, machine: &Machine) -> io::Result<()> {
+        self.attach(processes, Path::new("/proc"), Kind::Folder)?;
         let null = machine.open_place(Path::new("/dev/null"))?;
         for masked in PROC_MASKED {
             let path = Path::new("proc").join(masked);
