@@ -93,6 +93,13 @@ fn link_of(machine: &Machine, path: &Path) -> Option<PathBuf> {
     target.starts_with("usr").then_some(target)
 }
 
+/// What came of hiding something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hidden {
+    Covered,
+    NotThere,
+}
+
 /// The new root while it is filled.
 #[derive(Debug)]
 struct NewRoot {
@@ -122,7 +129,15 @@ impl NewRoot {
         let tree = mount::tree(source.fd.as_fd(), access)?;
         self.attach(&tree, &source.place, source.kind)?;
         for hidden in &source.hidden {
-            self.hide(&source.place.join(hidden))?;
+            let path = source.place.join(hidden);
+            if self.hide(&path)? == Hidden::NotThere
+                && access == Access::Write
+                && self.could_be_made(&path)
+            {
+                let sentence =
+                    format!("the job could make {}, which is hidden from it", path.display());
+                return Err(io::Error::other(sentence));
+            }
         }
         Ok(tree)
     }
@@ -183,7 +198,7 @@ impl NewRoot {
             let path = Path::new("proc").join(masked);
             match statat(&self.mount, &path, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                    self.hide(&path)?;
+                    let _ = self.hide(&path)?;
                 }
                 Ok(_) => {
                     mount::attach(mount::device(null.as_fd())?.as_fd(), self.open(&path)?.as_fd())?
@@ -196,10 +211,10 @@ impl NewRoot {
     }
 
     /// Covers what is at this place by an empty folder or an empty file. What is not there, or not for this account, needs no cover.
-    fn hide(&self, path: &Path) -> io::Result<()> {
+    fn hide(&self, path: &Path) -> io::Result<Hidden> {
         let place = match self.open(path) {
             Ok(place) => place,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(Hidden::NotThere),
             Err(error) => return Err(error.into()),
         };
         let folder = rustix::fs::fstat(&place)?;
@@ -208,7 +223,15 @@ impl NewRoot {
             _ => Kind::File,
         };
         let empty = self.make(Path::new(NOTHING), Path::new(kind.nothing()), kind)?;
-        mount::attach(mount::tree(empty.as_fd(), Access::Read)?.as_fd(), place.as_fd())
+        mount::attach(mount::tree(empty.as_fd(), Access::Read)?.as_fd(), place.as_fd())?;
+        Ok(Hidden::Covered)
+    }
+
+    /// Whether the nearest folder above a place that is not there can be written.
+    fn could_be_made(&self, path: &Path) -> bool {
+        let above = path.ancestors().skip(1).find_map(|above| self.open(above).ok());
+        let write = rustix::fs::Access::WRITE_OK;
+        above.is_none_or(|above| rustix::fs::accessat(above, ".", write, AtFlags::EACCESS).is_ok())
     }
 
     fn attach(&self, mount: &OwnedFd, place: &Path, kind: Kind) -> io::Result<()> {
