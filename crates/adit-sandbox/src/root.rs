@@ -130,6 +130,9 @@ impl NewRoot {
         self.attach(&tree, &source.place, source.kind)?;
         for hidden in &source.hidden {
             let path = source.place.join(hidden);
+            if access == Access::Write {
+                self.pin(&source.place, hidden)?;
+            }
             if self.hide(&path)? == Hidden::NotThere
                 && access == Access::Write
                 && self.could_be_made(&path)
@@ -225,6 +228,21 @@ impl NewRoot {
         let empty = self.make(Path::new(NOTHING), Path::new(kind.nothing()), kind)?;
         mount::attach(mount::tree(empty.as_fd(), Access::Read)?.as_fd(), place.as_fd())?;
         Ok(Hidden::Covered)
+    }
+
+    /// Mounts each folder on the way to a hidden place over itself: what is mounted cannot be renamed, so that nothing else gets its path.
+    fn pin(&self, place: &Path, hidden: &Path) -> io::Result<()> {
+        let way: Vec<&Path> =
+            hidden.ancestors().skip(1).filter(|part| !part.as_os_str().is_empty()).collect();
+        for part in way.into_iter().rev() {
+            let folder = match self.open(&place.join(part)) {
+                Ok(folder) => folder,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            mount::attach(mount::tree(folder.as_fd(), Access::Write)?.as_fd(), folder.as_fd())?;
+        }
+        Ok(())
     }
 
     /// Whether the nearest folder above a place that is not there can be written.

@@ -142,6 +142,30 @@ fn what_is_forbidden_cannot_be_made_either() {
 }
 
 #[test]
+fn what_is_forbidden_keeps_its_path() {
+    // CMD-2: a folder above it that is renamed would leave its path free.
+    let bench = Bench::new();
+    let home = bench.make_folder("home");
+    bench.make_folder("home/.config");
+    bench.make_folder("home/.config/inner");
+    let mut parameter = parameter(&home, &home);
+    let forbidden = bench.make_folder("home/.config/inner/forbidden");
+    parameter.forbidden = vec![path(forbidden.to_str().unwrap())];
+    let script =
+        "cd $0 && mv .config/inner .config/other; mv .config other; touch .config/inner/new";
+    let mut plan = plan(&["sh", "-c", script, home.to_str().unwrap()]);
+    plan.paths = vec![parameter];
+    plan.allow_file_write = true;
+    for by in BOTH {
+        let done = bench.run(&plan, by);
+        assert_eq!(done.end(), End::Exited { code: 0 }, "{by:?} {done:?}");
+        assert!(forbidden.exists(), "{by:?} {done:?}");
+        assert!(home.join(".config/inner/new").exists());
+        std::fs::remove_file(home.join(".config/inner/new")).unwrap();
+    }
+}
+
+#[test]
 fn the_sandboxs_own_places_and_special_files_cannot_be_named() {
     // CMD-2, JOB-17
     let bench = Bench::new();
