@@ -148,6 +148,12 @@ pub(crate) fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// Has children that ended vanish: nobody asks how.
+pub(crate) fn let_children_go() {
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Keeps SIGCHLD and SIGTERM waiting until they are asked for; inherited by a fork, so before the first child.
 pub(crate) fn hold_signals() {
     let set = heeded();

@@ -19,10 +19,11 @@ mod refuse;
 mod resolve;
 mod root;
 mod seccomp;
+mod spawner;
 mod usage;
 mod word;
 
-pub use adit_wire::sandbox::SUBCOMMAND;
+pub use adit_wire::sandbox::{SPAWNER_ARGUMENT, SUBCOMMAND};
 pub use probe::{ProbeError, probe};
 
 use std::io;
@@ -35,6 +36,7 @@ use channel::Agent;
 
 /// Serves as the sandbox and ends the process when the binary was started as one; returns at once otherwise.
 ///
+/// With `--spawner` it forks a sandbox for each message on its standard input, a socket: three descriptors, a job's channel, output and errors.
 /// Calls with `--plan N`, `--control N` and `--report N`, descriptors that are open; each is 0, a socket for all three, without. A binary
 /// calls it first thing in its `main`, before there are threads.
 pub fn main() {
@@ -42,10 +44,12 @@ pub fn main() {
     if arguments.next().is_none_or(|first| first != SUBCOMMAND) {
         return;
     }
-    kernel::reset_signals();
-    kernel::ignore_broken_pipes();
     let rest: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
-    let served = if rest == [probe::ARGUMENT] { probe::serve() } else { serve(&rest) };
+    let served = match rest.as_slice() {
+        [alone] if alone == probe::ARGUMENT => probe::serve(),
+        [alone] if alone == SPAWNER_ARGUMENT => spawner::serve(),
+        descriptors => serve(descriptors),
+    };
     std::process::exit(if served.is_ok() { 0 } else { 1 });
 }
 
@@ -56,6 +60,8 @@ pub fn main_alone() -> ExitCode {
 }
 
 fn serve(arguments: &[String]) -> io::Result<()> {
+    kernel::reset_signals();
+    kernel::ignore_broken_pipes();
     let descriptors = Descriptors::parse(arguments)?;
     let plan = kernel::inherited(descriptors.plan)?;
     let mut agent =

@@ -51,6 +51,7 @@ pub fn probe(program: &Path) -> Result<(Vec<LayerState>, CgroupKind), ProbeError
 
 /// Tries everything, and writes the layers to standard output.
 pub(crate) fn serve() -> io::Result<()> {
+    kernel::reset_signals();
     let output = kernel::inherited(1)?;
     let (layers, cgroup) = try_all()?;
     let mut line = Vec::with_capacity(MAX_REPORT_BYTES);

@@ -146,5 +146,6 @@ const ALWAYS_HIDDEN: &[&str] = &[
     "/etc/gshadow-",
     "/etc/sudoers",
     "/etc/sudoers.d",
+    "/etc/pki/tls/private",
     "/etc/ssl/private",
 ];

@@ -38,7 +38,7 @@ pub(crate) fn enter(plan: &Plan, holding: &mut Holding) -> Result<Root, Refusal>
     let new = NewRoot::mount().map_err(private_root)?;
     new.add_links(&machine, plan).map_err(private_root)?;
     let shm = new.add_devices(&machine, plan).map_err(private_root)?;
-    holding.tried(Layer::MaskedProc, new.add_processes(&machine))?;
+    new.add_processes(&machine, holding)?;
     let home = home(plan);
     let tmp = new.add_scratch(home, plan, MountAttrFlags::empty()).map_err(private_root)?;
     for source in &system {
@@ -93,6 +93,13 @@ fn link_of(machine: &Machine, path: &Path) -> Option<PathBuf> {
     target.starts_with("usr").then_some(target)
 }
 
+/// What came of hiding something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hidden {
+    Covered,
+    NotThere,
+}
+
 /// The new root while it is filled.
 #[derive(Debug)]
 struct NewRoot {
@@ -122,7 +129,18 @@ impl NewRoot {
         let tree = mount::tree(source.fd.as_fd(), access)?;
         self.attach(&tree, &source.place, source.kind)?;
         for hidden in &source.hidden {
-            self.hide(&source.place.join(hidden))?;
+            let path = source.place.join(hidden);
+            if access == Access::Write {
+                self.pin(&source.place, hidden)?;
+            }
+            if self.hide(&path)? == Hidden::NotThere
+                && access == Access::Write
+                && self.could_be_made(&path)
+            {
+                let sentence =
+                    format!("the job could make {}, which is hidden from it", path.display());
+                return Err(io::Error::other(sentence));
+            }
         }
         Ok(tree)
     }
@@ -164,16 +182,26 @@ impl NewRoot {
         Ok(memory)
     }
 
-    fn add_processes(&self, machine: &Machine) -> io::Result<()> {
-        mkdirat(&self.mount, "proc", FOLDER)?;
-        let processes = mount::processes()?;
-        self.attach(&processes, Path::new("/proc"), Kind::Folder)?;
+    /// Mounts `/proc`, if the kernel gives it: it does not where this process sees but a part of it. Then there is none.
+    fn add_processes(&self, machine: &Machine, holding: &mut Holding) -> Result<(), Refusal> {
+        mkdirat(&self.mount, "proc", FOLDER).map_err(private_root)?;
+        match mount::processes() {
+            // One that is there and not masked would be worse than none.
+            Ok(processes) => self.mask(&processes, machine).map_err(private_root)?,
+            Err(error) => return holding.missing(Layer::MaskedProc, &error),
+        }
+        holding.enforced(Layer::MaskedProc);
+        Ok(())
+    }
+
+    fn mask(&self, processes: &OwnedFd, machine: &Machine) -> io::Result<()> {
+        self.attach(processes, Path::new("/proc"), Kind::Folder)?;
         let null = machine.open_place(Path::new("/dev/null"))?;
         for masked in PROC_MASKED {
             let path = Path::new("proc").join(masked);
             match statat(&self.mount, &path, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                    self.hide(&path)?;
+                    let _ = self.hide(&path)?;
                 }
                 Ok(_) => {
                     mount::attach(mount::device(null.as_fd())?.as_fd(), self.open(&path)?.as_fd())?
@@ -186,10 +214,10 @@ impl NewRoot {
     }
 
     /// Covers what is at this place by an empty folder or an empty file. What is not there, or not for this account, needs no cover.
-    fn hide(&self, path: &Path) -> io::Result<()> {
+    fn hide(&self, path: &Path) -> io::Result<Hidden> {
         let place = match self.open(path) {
             Ok(place) => place,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(Hidden::NotThere),
             Err(error) => return Err(error.into()),
         };
         let folder = rustix::fs::fstat(&place)?;
@@ -198,7 +226,30 @@ impl NewRoot {
             _ => Kind::File,
         };
         let empty = self.make(Path::new(NOTHING), Path::new(kind.nothing()), kind)?;
-        mount::attach(mount::tree(empty.as_fd(), Access::Read)?.as_fd(), place.as_fd())
+        mount::attach(mount::tree(empty.as_fd(), Access::Read)?.as_fd(), place.as_fd())?;
+        Ok(Hidden::Covered)
+    }
+
+    /// Mounts each folder on the way to a hidden place over itself: what is mounted cannot be renamed, so that nothing else gets its path.
+    fn pin(&self, place: &Path, hidden: &Path) -> io::Result<()> {
+        let way: Vec<&Path> =
+            hidden.ancestors().skip(1).filter(|part| !part.as_os_str().is_empty()).collect();
+        for part in way.into_iter().rev() {
+            let folder = match self.open(&place.join(part)) {
+                Ok(folder) => folder,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            mount::attach(mount::tree(folder.as_fd(), Access::Write)?.as_fd(), folder.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the nearest folder above a place that is not there can be written.
+    fn could_be_made(&self, path: &Path) -> bool {
+        let above = path.ancestors().skip(1).find_map(|above| self.open(above).ok());
+        let write = rustix::fs::Access::WRITE_OK;
+        above.is_none_or(|above| rustix::fs::accessat(above, ".", write, AtFlags::EACCESS).is_ok())
     }
 
     fn attach(&self, mount: &OwnedFd, place: &Path, kind: Kind) -> io::Result<()> {

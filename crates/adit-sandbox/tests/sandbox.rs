@@ -22,3 +22,5 @@ mod network;
 mod parameter;
 #[path = "sandbox/refusal.rs"]
 mod refusal;
+#[path = "sandbox/spawner.rs"]
+mod spawner;

@@ -28,6 +28,9 @@ use serde::{Deserialize, Serialize};
 /// The hidden subcommand under which the binary is the sandbox.
 pub const SUBCOMMAND: &str = "__sandbox";
 
+/// After the subcommand: the process forks a sandbox for each message on its standard input.
+pub const SPAWNER_ARGUMENT: &str = "--spawner";
+
 /// The line of the control stream that ends the job and all that it started.
 pub const CANCEL: &str = "cancel";
 

@@ -145,8 +145,9 @@ impl<'a> Watch<'a> {
 
     /// The layers are told when nothing can refuse the job any more.
     fn tell_start(&mut self) -> Option<Outcome> {
-        let layers =
-            Report::Layers { layers: std::mem::take(&mut self.layers), cgroup: self.groups.kind() };
+        let mut layers = std::mem::take(&mut self.layers);
+        layers.sort_by_key(|state| state.layer);
+        let layers = Report::Layers { layers, cgroup: self.groups.kind() };
         let told = self.agent.report(&layers).and_then(|()| self.agent.report(&Report::Started));
         told.err().map(|_| Outcome::Ended(End::Cancelled))
     }

@@ -119,6 +119,53 @@ fn what_is_forbidden_is_refused_and_not_seen_from_above() {
 }
 
 #[test]
+fn what_is_forbidden_cannot_be_made_either() {
+    // CMD-2: `.ssh` in a home that has none.
+    let bench = Bench::new();
+    let home = bench.make_folder("home");
+    let mut parameter = parameter(&home, &home);
+    parameter.forbidden = vec![path(home.join(".ssh").to_str().unwrap())];
+    for by in BOTH {
+        let mut plan = plan(&["mkdir", home.join(".ssh").to_str().unwrap()]);
+        plan.paths = vec![parameter.clone()];
+        assert_eq!(bench.run(&plan, by).end(), End::Exited { code: 1 }, "{by:?}");
+        plan.allow_file_write = true;
+        assert_eq!(bench.run(&plan, by).refusal().code, RefusalCode::PathRefused, "{by:?}");
+    }
+    assert!(!home.join(".ssh").exists());
+    std::fs::create_dir(home.join(".ssh")).unwrap();
+    let key = home.join(".ssh/key");
+    let mut plan = bench.attempt(&["write", key.to_str().unwrap()]);
+    plan.paths = vec![parameter];
+    plan.allow_file_write = true;
+    assert!(matches!(bench.run(&plan, By::Root).answer(key.to_str().unwrap()), "EROFS" | "EACCES"));
+}
+
+#[test]
+fn what_is_forbidden_keeps_its_path() {
+    // CMD-2: a folder above it that is renamed would leave its path free.
+    let bench = Bench::new();
+    let home = bench.make_folder("home");
+    bench.make_folder("home/.config");
+    bench.make_folder("home/.config/inner");
+    let mut parameter = parameter(&home, &home);
+    let forbidden = bench.make_folder("home/.config/inner/forbidden");
+    parameter.forbidden = vec![path(forbidden.to_str().unwrap())];
+    let script =
+        "cd $0 && mv .config/inner .config/other; mv .config other; touch .config/inner/new";
+    let mut plan = plan(&["sh", "-c", script, home.to_str().unwrap()]);
+    plan.paths = vec![parameter];
+    plan.allow_file_write = true;
+    for by in BOTH {
+        let done = bench.run(&plan, by);
+        assert_eq!(done.end(), End::Exited { code: 0 }, "{by:?} {done:?}");
+        assert!(forbidden.exists(), "{by:?} {done:?}");
+        assert!(home.join(".config/inner/new").exists());
+        std::fs::remove_file(home.join(".config/inner/new")).unwrap();
+    }
+}
+
+#[test]
 fn the_sandboxs_own_places_and_special_files_cannot_be_named() {
     // CMD-2, JOB-17
     let bench = Bench::new();

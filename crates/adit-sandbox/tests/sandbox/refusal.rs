@@ -93,6 +93,20 @@ fn a_layer_that_is_demanded_and_missing_refuses_the_job() {
 }
 
 #[test]
+fn where_proc_is_not_to_be_had_there_is_none() {
+    // CMD-32: as in a container that masks parts of its own.
+    let bench = Bench::new();
+    let script = "mount -t tmpfs none /proc/tty && exec \"$0\" \"$@\"";
+    let wrapper = ["unshare", "--mount", "sh", "-c", script];
+    let mut plan = plan(&["sh", "-c", "echo /proc/*"]);
+    let done = bench.start_below(&wrapper, &plan, By::Root).end();
+    assert_eq!((done.output.as_str(), done.end()), ("/proc/*\n", End::Exited { code: 0 }));
+    assert!(matches!(done.state(Layer::MaskedProc), State::Missing { .. }), "{done:?}");
+    plan.demanded = vec![Layer::MaskedProc];
+    assert_unavailable(&bench.start_below(&wrapper, &plan, By::Root).end(), Layer::MaskedProc);
+}
+
+#[test]
 fn a_layer_that_is_missing_and_not_demanded_is_reported() {
     // CMD-32
     let bench = Bench::new();
@@ -143,6 +157,16 @@ fn bytes_that_are_no_plan_are_refused_before_anything_is_done() {
         let Some(Report::Refused(refusal)) = report else { panic!("{report:?}") };
         assert_eq!(refusal.code, RefusalCode::BadPlan);
     }
+}
+
+#[test]
+fn plan_control_and_reports_may_each_have_a_descriptor() {
+    // CMD-30
+    let bench = Bench::new();
+    let script = "exec \"$@\" --plan 3 --control 4 --report 5 3<&0 4<&0 5>&0 </dev/null";
+    let done =
+        bench.start_below(&["sh", "-c", script, "sh"], &plan(&["echo", "ran"]), By::Root).end();
+    assert_eq!((done.output.as_str(), done.end()), ("ran\n", End::Exited { code: 0 }));
 }
 
 #[test]

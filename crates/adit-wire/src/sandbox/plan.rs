@@ -20,6 +20,7 @@ pub const SYSTEM_PATHS: &[&str] = &[
     "/lib64",
     "/libx32",
     "/etc/alternatives",
+    "/etc/crypto-policies",
     "/etc/group",
     "/etc/hosts",
     "/etc/ld.so.cache",
@@ -27,6 +28,9 @@ pub const SYSTEM_PATHS: &[&str] = &[
     "/etc/nsswitch.conf",
     "/etc/os-release",
     "/etc/passwd",
+    "/etc/pki",
+    "/etc/protocols",
+    "/etc/services",
     "/etc/ssl",
 ];
 
@@ -213,6 +217,23 @@ mod tests {
         let whole = framed(PLAN);
         for end in 0..whole.len() {
             assert!(matches!(read_plan(&mut &whole[..end]), Err(PlanError::Read(_))), "{end}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+            let _ = read_plan(&mut &bytes[..]);
+        }
+
+        #[test]
+        fn a_plan_with_a_changed_byte_is_refused_or_a_plan(at in 0..PLAN.len(), byte in proptest::num::u8::ANY) {
+            let mut bytes = framed(PLAN);
+            bytes[4 + at] = byte;
+            if let Ok(plan) = read_plan(&mut &bytes[..]) {
+                let mut again = Vec::new();
+                write_plan(&plan, &mut again).unwrap();
+            }
         }
     }
 }
