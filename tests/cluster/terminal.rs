@@ -1,5 +1,7 @@
 //! A terminal whose machine is at one gateway and whose viewer is at another.
 
+use std::time::{Duration, Instant};
+
 use adit_testkit::{eventually, within};
 use serde_json::json;
 
@@ -156,6 +158,7 @@ async fn what_a_machine_says_of_a_session_elsewhere_is_heard_there() {
     let wish = json!({"machine": pair.a.machine, "command": ["/no/such/program"], "pty": true});
     let ticket = pair.b.ticket(&pair.b.admin, wish).await;
     let mut terminal = pair.b.redeem(&ticket, None).await.unwrap();
+    let asked = Instant::now();
     let ended = within("end of the session", async {
         loop {
             if let Ok(adit_link::viewer::Event::Ended(ended)) = terminal.next().await {
@@ -164,7 +167,9 @@ async fn what_a_machine_says_of_a_session_elsewhere_is_heard_there() {
         }
     })
     .await;
-    assert!(!ended.code.is_empty());
+    assert_eq!(ended.code, "target.failed");
+    // Unheard, the session would wait for its machine for a minute.
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     eventually("no session", async || {
         let list = pair.a.admin.get("/api/v1/sessions?state=live").await.ok();
         list["items"].as_array().is_some_and(Vec::is_empty).then_some(())

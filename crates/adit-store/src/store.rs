@@ -130,6 +130,11 @@ impl Store {
         self.inner.gateway
     }
 
+    /// Tells whether other gateways can be on the same database.
+    pub fn is_shared(&self) -> bool {
+        self.inner.file.is_none()
+    }
+
     /// Gives a counter that moves after the commit of whatever decisions rest on: grants, roles, principals, credentials, machines.
     pub fn access_version(&self) -> watch::Receiver<u64> {
         self.inner.access.clone()

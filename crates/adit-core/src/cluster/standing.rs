@@ -37,7 +37,9 @@ impl Gateway {
     async fn stand_once(&self) -> Result<(), Refusal> {
         let settings = &self.settings;
         let now = self.clock.now();
-        self.store.show_gateway(now, &settings.url, &settings.machines_url).await?;
+        if self.store.is_shared() {
+            self.store.show_gateway(now, &settings.url, &settings.machines_url).await?;
+        }
         let since = now - (settings.grace + GONE_AFTER);
         for session in self.store.list_forsaken_sessions(since).await? {
             self.end_row(&session, &EndReason::Because(Code::SessionLostLink)).await;
@@ -57,6 +59,11 @@ impl Gateway {
             Some(_) if self.hub.dials(machine) => self.settings.machines_url.clone(),
             _ => String::new(),
         }
+    }
+
+    /// Gives the address at which whoever knows one name for all gateways reaches this one; none where there is but one gateway.
+    pub(crate) fn shown_address(&self) -> Option<&str> {
+        self.cluster.bus().map(|_| self.settings.machines_url.as_str())
     }
 
     /// Tells which other gateway a session lives at.

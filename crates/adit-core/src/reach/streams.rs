@@ -216,7 +216,7 @@ impl Gateway {
         let label = match (via, &session.source) {
             (Strategy::Direct, _) => return Ok(false),
             (Strategy::Relay, _) => {
-                let told = self.channels.stream(session, stream, None);
+                let told = self.channels.stream(session, stream, self.shown_address());
                 return Ok(told || self.ask_source_elsewhere(session, stream, via).await);
             }
             (Strategy::Tunnel, CertificateName::Agent(label)) => label,
