@@ -169,6 +169,7 @@ impl Gateway {
         check_key(wish.idempotency_key.as_deref())?;
         let vetted = self.jobs.templates.find(&wish.template);
         let vetted = vetted.ok_or(Refusal::Code(Code::TemplateUnknown))?;
+        check_supported(&vetted)?;
         let machine = self.find_machine(caller, &wish.machine).await?;
         self.permit_template(caller, &vetted, &machine).await?;
         let planned = vetted.template.plan(&wish.values).map_err(Refusal::Parameters)?;
@@ -378,6 +379,12 @@ impl Gateway {
         let session = job.session.filter(|_| !job.state.is_end());
         let session = session.ok_or(Refusal::Code(Code::JobOver))?;
         self.note(event).await;
+        let row = tenant.find_session(session).await?;
+        if let Some(row) = row
+            && let Some(other) = self.other_gateway(&row)
+        {
+            return self.end_elsewhere(&row, other, Code::JobCancelled).await;
+        }
         self.sessions.end(session, EndReason::Because(Code::JobCancelled));
         Ok(())
     }
@@ -462,6 +469,19 @@ pub(crate) fn job_party(job: &Job) -> Party {
 fn queued(job: &Job) -> QueuedJob {
     let waiting = Waiting { id: job.id, owner: job.principal.id, machine: job.machine };
     QueuedJob { tenant: job.tenant, waiting }
+}
+
+/// A template that demands what is not enforced runs nothing, rather than without it.
+fn check_supported(vetted: &Vetted) -> Result<(), Refusal> {
+    let demands = match (vetted.template.approval().others, vetted.template.sandbox_image()) {
+        (0, None) => return Ok(()),
+        (0, Some(_)) => "a container",
+        (1.., _) => "the consent of others",
+    };
+    let sentence = format!(
+        "This template asks for {demands}, which this gateway cannot see to yet, so it runs nothing."
+    );
+    Err(Refusal::Said(Code::TemplateUnsupported, sentence))
 }
 
 fn check_key(key: Option<&str>) -> Result<(), Refusal> {

@@ -239,6 +239,8 @@ codes! {
     TemplateUnknown = "template.unknown", 404, 1008, "There is no such template, or you may not run it. `adit templates ls` lists yours.";
     /// A machine that the template is not for.
     TemplateTarget = "template.target", 403, 1008, "This template does not run on this machine.";
+    /// A template that asks for what this version does not do.
+    TemplateUnsupported = "template.unsupported", 409, 1008, "This template asks for what this gateway cannot do yet, so it runs nothing.";
     /// Parameters that the template does not take.
     JobParameters = "job.parameters", 400, 1008, "The parameters are not as the template wants them.";
     /// A key that was used for something else.

@@ -325,6 +325,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Lists the jobs that another gateway gave out, which has not said since a time that it lives, and that have no live session.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_forsaken_jobs(&self, since: Timestamp) -> Result<Vec<Job>, StoreError> {
+        let sql = job!(
+            "j.state = 'running' AND j.gateway_id <> $1 AND NOT EXISTS (SELECT 1 FROM gateways g WHERE g.id = j.gateway_id AND g.seen_at > $2) \
+             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.tenant_id = j.tenant_id AND s.id = j.session_id \
+             AND s.state IN ('opening', 'live', 'away'))"
+        );
+        let rows = self.reads().rows(Scope::System, sql, args![self.gateway(), since]).await?;
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+}
+
 async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted, StoreError> {
     let asked = new.asked;
     if let Some(key) = &asked.idempotency_key {

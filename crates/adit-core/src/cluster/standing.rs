@@ -44,7 +44,7 @@ impl Gateway {
         for session in self.store.list_forsaken_sessions(since).await? {
             self.end_row(&session, &EndReason::Because(Code::SessionLostLink)).await;
         }
-        Ok(())
+        self.settle_jobs(self.store.list_forsaken_jobs(since).await?).await
     }
 
     /// Gives the address at which machines dial a gateway.

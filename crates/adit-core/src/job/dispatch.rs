@@ -95,7 +95,12 @@ impl Gateway {
     /// Decides about jobs that were given out by this gateway's last run and have no live session: one whose machine was told nothing waits
     /// again, and of any other nobody knows how far it came.
     async fn take_up_jobs(&self) -> Result<(), Refusal> {
-        for job in self.store.list_stranded_jobs().await? {
+        self.settle_jobs(self.store.list_stranded_jobs().await?).await
+    }
+
+    /// Lets each of these jobs wait again, or ends it: their gateway is gone, and they have no live session.
+    pub(crate) async fn settle_jobs(&self, jobs: Vec<Job>) -> Result<(), Refusal> {
+        for job in jobs {
             let tenant = self.store.tenant(job.tenant);
             let Some(session) = job.session else { continue };
             let row = tenant.find_session(session).await?;

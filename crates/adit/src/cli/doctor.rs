@@ -4,6 +4,7 @@
 mod checks;
 mod evidence;
 mod privileges;
+mod sandbox;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,9 @@ pub struct Doctor {
     /// Say what each process of Adit on this machine may do, and whether that is too much; asks no gateway, and sees most as root
     #[arg(long)]
     privileges: bool,
+    /// Try each layer of the sandbox that holds jobs on this machine, and say which it can enforce; asks no gateway
+    #[arg(long, conflicts_with = "privileges")]
+    sandbox: bool,
 }
 
 /// How something stands.
@@ -80,6 +84,9 @@ impl Doctor {
         let output = self.client.output.open();
         if self.privileges {
             return privileges::look(output);
+        }
+        if self.sandbox {
+            return sandbox::look(output);
         }
         let findings = checks::look(&self.client.gateway).await;
         let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
