@@ -25,6 +25,7 @@ use watch::{Outcome, Watch};
 /// Runs one job to its end. The agent hears everything; an error is the agent's death, and then there is no job.
 pub(crate) fn run(plan: &Plan, agent: &mut Agent) -> std::io::Result<()> {
     let from = Instant::now();
+    crate::usage::learn_units();
     let mut holding = Holding::new(&plan.demanded);
     let groups = match Groups::make(&plan.job, &plan.limits, &mut holding) {
         Ok(groups) => groups,

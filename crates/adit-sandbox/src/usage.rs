@@ -6,6 +6,12 @@ use rustix::process::Pid;
 
 use crate::cgroup::Groups;
 
+/// Asks for the units in which the kernel counts, while this process may: before Linux 6.4 they are read from a file of its own, which it
+/// must not open once it is unreadable for others.
+pub(crate) fn learn_units() {
+    let _ = (procfs::page_size(), procfs::ticks_per_second());
+}
+
 /// Reads it.
 pub(crate) fn read(groups: &Groups, first: Pid) -> Usage {
     let (memory, cpu, pids) = (groups.memory_bytes(), groups.cpu_ms(), groups.pids());

@@ -3,7 +3,7 @@
 //! ```text
 //! plan     agent → sandbox  [length: u32 BE][Plan: JSON], once, before anything is done
 //! control  agent → sandbox  the line `cancel`; its end is the agent's death
-//! reports  sandbox → agent  one Report a line, JSON
+//! reports  sandbox → agent  one Report a line, JSON; an end without `refused` or `ended` is a sandbox that was killed
 //! ```
 //!
 //! JSON and not protobuf: who confines takes one form or none. A field that is not known, is there twice or is missing is an error.

@@ -281,6 +281,16 @@ pub fn plan(argv: &[&str]) -> Plan {
     }
 }
 
+/// Whether a layer holds here, or is a part of Landlock that is younger than this kernel: TCP came with Linux 6.7, scopes with 6.12.
+pub fn holds_as_far_as_it_can(state: &LayerState) -> bool {
+    let young = matches!(state.layer, Layer::LandlockNetwork | Layer::LandlockScope);
+    match &state.state {
+        State::Enforced => true,
+        State::Missing { reason } => young && reason.contains("too old"),
+        State::Waived => false,
+    }
+}
+
 pub fn path(path: &str) -> AbsolutePath {
     AbsolutePath::try_from(path.to_owned()).unwrap()
 }
