@@ -5,6 +5,7 @@ mod bus;
 #[allow(dead_code, reason = "the store's own tests use the rest")]
 mod database;
 mod doors;
+mod jobs;
 mod messages;
 mod pair;
 mod streams;

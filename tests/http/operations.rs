@@ -1,11 +1,12 @@
 //! A role that may only look changes nothing.
 
-use adit_testkit::{Answer, TestGateway, User};
+use adit_testkit::{Answer, TestGateway, User, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::http::document::{Operation, operations};
 use crate::http::oauth;
+use crate::jobs;
 use crate::tickets::peer::{self, Pair};
 
 /// Operations that need a sign-in and concern the caller's own alone.
@@ -46,6 +47,14 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let shell = json!({"machine": machine});
     let spawn = json!({"machineId": machine});
     let grant = json!({"principal": "user:bob", "role": "admin"});
+    jobs::put(gateway, "templates:\n  nap:\n    command: /usr/bin/sleep 600\n    timeout: 600\n");
+    let nap = json!({"command": "nap", "target": machine});
+    let asked = eventually("the template", async || {
+        let answer = gateway.admin.post("/execute", nap.clone()).await;
+        answer.status.is_success().then(|| answer.json())
+    })
+    .await;
+    let job = format!("/jobs/{}", asked["job_id"].as_str().unwrap());
     let of_user = |what: &str| format!("/api/v1/users/{user}/{what}");
     let mut requests = good_oauth_requests(gateway, &other).await;
     // After what acts for the user, which ends with its sign-ins, and before what removes the user and the machine.
@@ -56,6 +65,8 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
         ("POST /api/v1/enrolment-tokens", "/api/v1/enrolment-tokens".into(), json!({})),
         ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
         ("POST /api/terminal/spawn", "/api/terminal/spawn".into(), spawn),
+        ("POST /execute", "/execute".into(), json!({"command": "uptime", "target": machine})),
+        ("DELETE /jobs/{job_id}", job, Value::Null),
         ("POST /api/v1/users", "/api/v1/users".into(), json!({"name": "new"})),
         ("POST /api/v1/users/{user}/sign-in-links", of_user("sign-in-links"), json!({})),
         ("POST /api/v1/users/{user}/tokens", of_user("tokens"), json!({"name": "another"})),

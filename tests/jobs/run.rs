@@ -230,3 +230,19 @@ async fn a_file_with_an_error_leaves_the_templates_before_in_force_and_says_wher
     let id = execute(&gateway.admin, &gateway, "nap", json!({"seconds": 0})).await;
     job_when(&gateway.admin, &id, |job| job["status"] == "succeeded").await;
 }
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_as_it_begins_does_not_go_on() {
+    // CMD-13, CMD-33
+    let gateway = start("").await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let id = execute(&gateway.admin, &gateway, "nap", json!({"seconds": 438})).await;
+        assert_eq!(gateway.admin.delete(&format!("/jobs/{id}")).await.status, 202);
+        ids.push(id);
+    }
+    for id in ids {
+        assert_eq!(over(&gateway.admin, &id).await["status"], "cancelled");
+    }
+    assert!(processes("/usr/bin/sleep 438").is_empty());
+}

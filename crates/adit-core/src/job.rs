@@ -365,24 +365,27 @@ impl Gateway {
         let event = self.event("job.cancel", &caller.actor(), sentence).on(job_party(&job));
         let tenant = self.store.tenant(job.tenant);
         let how = JobEnd::because(Code::JobCancelled);
-        let tell = {
-            let event = event.clone();
-            move |ended: &Option<Job>| if ended.is_some() { event.only() } else { vec![] }
+        let tell = |event: audit::Draft| {
+            move |found: &Option<Job>| if found.is_some() { event.only() } else { vec![] }
         };
         let now = self.clock.now();
-        if tenant.end_job(id, JobState::Queued, how, now, tell).await?.is_some() {
+        let waiting = tell(event.clone());
+        if tenant.end_job(id, JobState::Queued, how, now, waiting).await?.is_some() {
             self.bus.tell(job.tenant, Change::Jobs);
             return Ok(());
         }
         // It was given out in the meantime, or before.
-        let job = tenant.find_job(id).await?.ok_or(Refusal::Code(Code::JobUnknown))?;
-        let session = job.session.filter(|_| !job.state.is_end());
-        let session = session.ok_or(Refusal::Code(Code::JobOver))?;
-        self.note(event).await;
-        let row = tenant.find_session(session).await?;
-        if let Some(row) = row
-            && let Some(other) = self.other_gateway(&row)
-        {
+        let noted = tenant.note_job_cancelled(id, now, tell(event)).await?;
+        let job = noted.ok_or(Refusal::Code(Code::JobOver))?;
+        self.end_cancelled(&job).await
+    }
+
+    /// Ends the session of a job that was cancelled. One that is not open yet is ended by whoever opens it, who looks after that.
+    pub(crate) async fn end_cancelled(&self, job: &Job) -> Result<(), Refusal> {
+        let Some(session) = job.session else { return Ok(()) };
+        let row = self.store.tenant(job.tenant).find_session(session).await?;
+        let Some(row) = row.filter(|row| row.started_at.is_some()) else { return Ok(()) };
+        if let Some(other) = self.other_gateway(&row) {
             return self.end_elsewhere(&row, other, Code::JobCancelled).await;
         }
         self.sessions.end(session, EndReason::Because(Code::JobCancelled));

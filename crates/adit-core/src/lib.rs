@@ -265,11 +265,16 @@ impl Gateway {
             anchored: Mutex::default(),
             epoch: AtomicU64::new(u64::try_from(epoch).unwrap_or(0)),
         });
-        gateway.reload_templates().await;
-        gateway.begin_signing_keys().await?;
-        gateway.take_up_sessions().await?;
+        gateway.take_up().await?;
         gateway.begin_tasks(driver);
         Ok(gateway)
+    }
+
+    /// Takes up what was there when the gateway stopped.
+    async fn take_up(&self) -> Result<(), Refusal> {
+        self.reload_templates().await;
+        self.begin_signing_keys().await?;
+        self.take_up_sessions().await
     }
 
     fn begin_tasks(self: &Arc<Self>, driver: Option<adit_bus::Driver>) {

@@ -156,7 +156,12 @@ impl Gateway {
         if let Err(code) = self.send_open(&session, is_here).await {
             self.sessions.end(session.id, EndReason::Because(code));
         }
-        Ok(())
+        // Whoever cancelled it before its session was there left it to this look.
+        let now = self.store.tenant(job.tenant).find_job(job.id).await?;
+        match now.filter(|job| job.cancelled_at.is_some()) {
+            Some(job) => self.end_cancelled(&job).await,
+            None => Ok(()),
+        }
     }
 
     /// Spends a ticket and decides about it with today's facts.

@@ -489,6 +489,7 @@ pub async fn output_of(
     };
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let events = accepts.is_some_and(|accept| accept.contains("text/event-stream"));
+    app.gateway.check_output_is_here(&job).await?;
     if query.follow || events {
         let wanted = follow::Wanted { from: query.offset, only, events };
         return Ok(follow::answer(app, caller, job, wanted));

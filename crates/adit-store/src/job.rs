@@ -107,6 +107,8 @@ pub struct Job {
     pub created_at: Timestamp,
     /// When it was given out.
     pub started_at: Option<Timestamp>,
+    /// When somebody cancelled it while it ran, or was about to.
+    pub cancelled_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Its exit status.
@@ -146,7 +148,7 @@ macro_rules! job {
         concat!(
             "SELECT p.id, p.tenant_id, p.kind, p.name, j.id, j.machine_id, m.label, j.credential_id, j.client, j.template, j.version, j.needs, \
              j.parameters, j.argv, j.plan, j.output_bytes, j.timeout_ms, j.idempotent, j.idempotency_key, j.request_hash, j.state, j.gateway_id, \
-             j.session_id, j.created_at, j.started_at, j.ended_at, j.exit_status, j.signal, j.reason, j.report \
+             j.session_id, j.created_at, j.started_at, j.cancelled_at, j.ended_at, j.exit_status, j.signal, j.reason, j.report \
              FROM jobs j \
              JOIN principals p ON p.tenant_id = j.tenant_id AND p.id = j.principal_id \
              JOIN machines m ON m.tenant_id = j.tenant_id AND m.id = j.machine_id WHERE ",
@@ -231,6 +233,31 @@ impl TenantStore {
                 if tx.row(stands, args![id, from.as_str()]).await?.is_none()
                     || !end(tx, id, &how, at, None).await?
                 {
+                    return Ok(None);
+                }
+                tx.row(FIND, args![id]).await?.map(|mut row| read(&mut row)).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Notes that a job which was given out is to end, and gives it; none if it is over. Whoever opens its session looks after that.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn note_job_cancelled<E>(
+        &self,
+        id: JobId,
+        at: Timestamp,
+        tell: E,
+    ) -> Result<Option<Job>, StoreError>
+    where
+        E: FnOnce(&Option<Job>) -> Vec<NewEvent> + Send + 'static,
+    {
+        let sql = "UPDATE jobs SET cancelled_at = coalesce(cancelled_at, $3) WHERE tenant_id = $1 AND id = $2 AND state = 'running'";
+        self.write(tell, move |tx| {
+            Box::pin(async move {
+                if tx.run(sql, args![id, at]).await? == 0 {
                     return Ok(None);
                 }
                 tx.row(FIND, args![id]).await?.map(|mut row| read(&mut row)).transpose()
@@ -443,6 +470,7 @@ fn read(row: &mut Row) -> Result<Job, StoreError> {
         session: row.maybe_uuid()?.map(SessionId),
         created_at: row.time()?,
         started_at: row.maybe_time()?,
+        cancelled_at: row.maybe_time()?,
         ended_at: row.maybe_time()?,
         exit: row.maybe_int()?.map(i32::try_from).transpose().map_err(|_| corrupt())?,
         signal: row.maybe_text()?,

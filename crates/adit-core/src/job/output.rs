@@ -49,6 +49,7 @@ impl Gateway {
     /// [`Code::RecordingDeleted`] once its recording is gone.
     pub async fn job_output(&self, job: &Job, from: u64) -> Result<Vec<Chunk>, Refusal> {
         let Some(session) = job.session else { return Ok(Vec::new()) };
+        self.check_output_is_here(job).await?;
         let recording = self.store.tenant(job.tenant).find_recording(session).await?;
         match recording {
             None => return Ok(Vec::new()),
@@ -64,6 +65,17 @@ impl Gateway {
             tracing::warn!(session.id = %session, %error, "what a job wrote could not be read");
             Refusal::Said(Code::RecordingUnknown, "What this job wrote cannot be read.".to_owned())
         })
+    }
+
+    /// Refuses a job whose recording lies at another gateway, and says at which.
+    ///
+    /// # Errors
+    /// [`Code::SessionElsewhere`].
+    pub async fn check_output_is_here(&self, job: &Job) -> Result<(), Refusal> {
+        match job.gateway.filter(|gateway| *gateway != self.store.gateway()) {
+            Some(other) => Err(self.elsewhere(other).await),
+            None => Ok(()),
+        }
     }
 
     /// Takes a place from which a running job is followed, by a ticket as anybody who joins a session; none once its session is over.

@@ -26,6 +26,8 @@ CREATE TABLE jobs (
     session_id UUID,
     created_at BIGINT NOT NULL,
     started_at BIGINT,
+    -- When somebody cancelled it while it ran, or was about to.
+    cancelled_at BIGINT,
     ended_at BIGINT,
     exit_status BIGINT,
     signal TEXT,

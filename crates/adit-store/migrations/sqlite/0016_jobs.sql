@@ -26,6 +26,8 @@ CREATE TABLE jobs (
     session_id BLOB,
     created_at INTEGER NOT NULL,
     started_at INTEGER,
+    -- When somebody cancelled it while it ran, or was about to.
+    cancelled_at INTEGER,
     ended_at INTEGER,
     exit_status INTEGER,
     signal TEXT,
