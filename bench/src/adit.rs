@@ -33,6 +33,18 @@ pub struct Operator {
 }
 
 impl Operator {
+    /// Asks for something.
+    pub async fn get(&self, path: &str) -> Result<reqwest::Response> {
+        let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        Ok(request.send().await?.error_for_status()?)
+    }
+
+    /// Makes something.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<reqwest::Response> {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        Ok(request.json(body).send().await?.error_for_status()?)
+    }
+
     /// Deletes something.
     pub async fn delete(&self, path: &str) -> Result<()> {
         let request = self.http.delete(format!("{}{path}", self.url)).bearer_auth(&self.token);
@@ -49,7 +61,7 @@ impl Adit {
 
     /// Does the same with other settings.
     pub fn start_with(program: &Path, data: &Path, settings: &str) -> Result<Self> {
-        std::fs::create_dir(data)?;
+        std::fs::create_dir_all(data)?;
         std::fs::write(data.join("adit.toml"), settings)?;
         let mut up = Command::new(program)
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--data"])

@@ -9,6 +9,7 @@ mod echo;
 mod far;
 mod floor;
 mod idle;
+mod jobs;
 mod many;
 mod openssh;
 mod processes;
@@ -102,12 +103,14 @@ pub enum Row {
     Many,
     /// Tickets between machines, and their streams.
     Tickets,
+    /// Jobs beside bubblewrap; only if asked for.
+    Jobs,
 }
 
 impl Options {
     /// Tells whether a group of rows is asked for.
     fn wants(&self, row: Row) -> bool {
-        (self.only.is_empty() && row != Row::Many) || self.only.contains(&row)
+        (self.only.is_empty() && !matches!(row, Row::Many | Row::Jobs)) || self.only.contains(&row)
     }
 }
 
@@ -136,6 +139,9 @@ fn measure(options: &Options) -> Result<()> {
     }
     if options.only == [Row::Tickets] {
         return tickets::measure(options);
+    }
+    if options.only == [Row::Jobs] {
+        return jobs::measure(options);
     }
     let bench = target::Bench::start(options)?;
     let mut table = table::Table::new(bench.targets.iter().map(|target| target.name));

@@ -25,6 +25,14 @@ async fn a_template_runs_on_a_machine_in_its_sandbox_and_tells_how() {
     }
     let path = format!("/jobs/{}/output", job["job_id"].as_str().unwrap());
     assert_eq!(gateway.admin.get(&path).await.text, "hello");
+    let metrics = gateway.admin.get("/metrics").await.text;
+    for line in [
+        "adit_jobs_ended_total{state=\"succeeded\"} 1",
+        "adit_job_wait_seconds_count 1",
+        "adit_job_run_seconds_count 1",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
     let events = gateway.events("job.end").await;
     assert_eq!(events[0]["details"]["state"], "succeeded", "{}", events[0]);
     assert_eq!(gateway.events("job.submit").await[0]["details"]["argv"], job["argv"]);

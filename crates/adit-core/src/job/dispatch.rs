@@ -6,7 +6,7 @@ use adit_domain::job::queue::Waiting;
 use adit_domain::job::{JobEnd, JobState};
 use adit_domain::{Code, SessionId, TenantId};
 use adit_store::{Job, QueuedJob};
-use metrics::gauge;
+use metrics::{counter, gauge, histogram};
 use serde_json::json;
 use tracing::{error, warn};
 
@@ -156,6 +156,8 @@ impl Gateway {
                 return;
             }
         };
+        let waited = self.clock.now().since(job.created_at);
+        histogram!("adit_job_wait_seconds").record(waited.as_secs_f64());
         self.bus.tell(tenant, Change::Jobs);
         if let Err(refusal) = self.open_job(&job, session).await {
             if refusal.code() == Code::TargetOffline && self.let_wait(&job, session).await {
@@ -206,9 +208,11 @@ impl Gateway {
             .with("reason", json!(how.code.unwrap_or(code).as_str()));
         let tell = move |ended: &Option<Job>| if ended.is_some() { event.only() } else { vec![] };
         let tenant = self.store.tenant(job.tenant);
-        if let Err(error) = tenant.end_job(job.id, from, how, self.clock.now(), tell).await {
+        if let Err(error) = tenant.end_job(job.id, from, how.clone(), self.clock.now(), tell).await
+        {
             error!(job.id = %job.id, %error, "the end of a job could not be written; it is when the gateway starts again");
         }
+        counter!("adit_jobs_ended_total", "state" => how.state.as_str()).increment(1);
         self.bus.tell(job.tenant, Change::Jobs);
         self.bus.tell(job.tenant, Change::Audit);
     }

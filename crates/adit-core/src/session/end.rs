@@ -5,7 +5,7 @@ use adit_domain::{Code, EndReason, JobId};
 use adit_store::{Session, SessionBytes, SessionEnd, SessionNote};
 use adit_wire::agent::v1 as pb;
 use adit_wire::job::JobReport;
-use metrics::counter;
+use metrics::{counter, histogram};
 use serde_json::json;
 use tracing::{error, warn};
 
@@ -121,6 +121,9 @@ impl Gateway {
             error!(session.id = %session.id, %error, "the end of a job could not be written; it is when the gateway starts again");
         }
         self.jobs.free(job);
+        let ran = self.clock.now().since(session.started_at.unwrap_or(session.reserved_at));
+        histogram!("adit_job_run_seconds").record(ran.as_secs_f64());
+        counter!("adit_jobs_ended_total", "state" => how.state.as_str()).increment(1);
         self.bus.tell(session.tenant, Change::Jobs);
         self.bus.tell(session.tenant, Change::Sessions);
         self.bus.tell(session.tenant, Change::Audit);
