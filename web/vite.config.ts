@@ -16,7 +16,14 @@ export default defineConfig({
     license: { fileName: "licences.md" },
     rolldownOptions: { input: { index: "index.html", docs: "docs/index.html", support: "support/index.html" } },
   },
-  server: gateway ? { proxy: { ...Object.fromEntries(PLANES.map((path) => [path, { target: gateway }])), "/ws": { target: gateway, ws: true } } } : {},
+  server: gateway
+    ? {
+        proxy: {
+          ...Object.fromEntries(PLANES.map((path) => [path, { target: gateway }])),
+          "/ws": { target: gateway, ws: true },
+        },
+      }
+    : {},
   // The policy that the built console lives under; `style-src-attr` is for the cells that xterm.js draws without WebGL.
   preview: {
     headers: {

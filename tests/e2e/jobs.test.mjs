@@ -322,6 +322,46 @@ test("what a terminal would obey is shown, colours are followed, and error outpu
   await picture("job-failed");
 });
 
+// CMD-32
+test("a layer that was missing says why, and output that is gone says so", async () => {
+  const { page } = window;
+  const id = await ran("paint", { text: "x" });
+  const why = "This kernel has no Landlock.";
+  await page.route(new RegExp(`/jobs/${id}$`), async (route) => {
+    if (route.request().resourceType() === "document") return route.continue();
+    const shown = await (await route.fetch()).json();
+    shown.layers[0] = { name: "landlock", state: "missing", why };
+    await route.fulfill({ json: shown });
+  });
+  const problem = { code: "recording.deleted", status: 410, detail: "This recording was deleted." };
+  await page.route(/\/output\?offset=/, (route) =>
+    route.fulfill({ status: 410, contentType: "application/problem+json", body: JSON.stringify(problem) }),
+  );
+  await window.open(`/jobs/${id}`);
+  await page.getByText(why).waitFor();
+  await page.getByText("Landlock is missing").waitFor();
+  await page.getByText("This recording was deleted.").waitFor();
+  await picture("job-missing");
+});
+
+test("many machines are searched, and all that were found are chosen at once", async () => {
+  const { page } = window;
+  await page.route(/\/commands$/, async (route) => {
+    if (route.request().resourceType() === "document") return route.continue();
+    const { items } = await (await route.fetch()).json();
+    const targets = Array.from({ length: 240 }, (_, at) => `web-${String(at + 1).padStart(3, "0")}`);
+    await route.fulfill({ json: { items: items.map((one) => ({ ...one, targets })) } });
+  });
+  await window.open("/commands/uptime");
+  await page.getByText("140 more. Type to find one.").waitFor();
+  await page.getByRole("searchbox", { name: "Find a machine or a tag" }).fill("web-12");
+  await page.getByText("All 10 found").click();
+  await page.getByText("10 machines chosen").waitFor();
+  await machine("web-121").uncheck();
+  await button("Run on 9 machines").waitFor();
+  await picture("commands-machines");
+});
+
 // CMD-23
 test("output that was not kept is told, and what was is read to its end and downloaded", async () => {
   const { page } = window;

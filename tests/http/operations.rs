@@ -47,7 +47,10 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     let shell = json!({"machine": machine});
     let spawn = json!({"machineId": machine});
     let grant = json!({"principal": "user:bob", "role": "admin"});
-    jobs::put(gateway, "templates:\n  nap:\n    command: /usr/bin/sleep 600\n    timeout: 600\n");
+    jobs::put(
+        gateway,
+        "templates:\n  nap:\n    command: /usr/bin/sleep 600\n    timeout: 600\n  asks: {command: /usr/bin/true, approval: {others: 1}}\n",
+    );
     let nap = json!({"command": "nap", "target": machine});
     let asked = eventually("the template", async || {
         let answer = gateway.admin.post("/execute", nap.clone()).await;
@@ -55,6 +58,11 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
     })
     .await;
     let job = format!("/jobs/{}", asked["job_id"].as_str().unwrap());
+    let asks = json!({"command": "asks", "target": machine});
+    let asked = other.api.post("/execute", asks).await.ok()["job_id"].clone();
+    let asked = asked.as_str().unwrap().to_owned();
+    let content = gateway.admin.get(&format!("/jobs/{asked}")).await.ok()["content"].clone();
+    let word = json!({"content": content, "decision": "approve"});
     let of_user = |what: &str| format!("/api/v1/users/{user}/{what}");
     let mut requests = good_oauth_requests(gateway, &other).await;
     // After what acts for the user, which ends with its sign-ins, and before what removes the user and the machine.
@@ -66,6 +74,7 @@ async fn good_requests(gateway: &TestGateway) -> Vec<(&'static str, String, Valu
         ("POST /api/v1/tickets", "/api/v1/tickets".into(), shell),
         ("POST /api/terminal/spawn", "/api/terminal/spawn".into(), spawn),
         ("POST /execute", "/execute".into(), json!({"command": "uptime", "target": machine})),
+        ("POST /jobs/{job_id}/consent", format!("/jobs/{asked}/consent"), word),
         ("DELETE /jobs/{job_id}", job, Value::Null),
         ("POST /api/v1/users", "/api/v1/users".into(), json!({"name": "new"})),
         ("POST /api/v1/users/{user}/sign-in-links", of_user("sign-in-links"), json!({})),

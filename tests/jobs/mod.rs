@@ -1,5 +1,6 @@
 //! Vetted commands: templates, jobs, and what ends them.
 
+mod consent;
 mod crash;
 mod refused;
 mod rights;
@@ -94,7 +95,7 @@ pub async fn job_when(api: &Api, id: &str, wanted: impl Fn(&Value) -> bool) -> V
 pub async fn over(api: &Api, id: &str) -> Value {
     job_when(api, id, |job| {
         job["status"].is_string()
-            && !["queued", "running"].contains(&job["status"].as_str().unwrap())
+            && !["awaiting_consent", "queued", "running"].contains(&job["status"].as_str().unwrap())
     })
     .await
 }

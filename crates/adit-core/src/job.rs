@@ -32,6 +32,9 @@ use crate::audit;
 use crate::bus::Change;
 use template::{Templates, Vetted};
 
+pub use consent::Decision;
+
+mod consent;
 mod dispatch;
 pub mod output;
 mod plan;
@@ -204,7 +207,9 @@ impl Gateway {
         let tenant = self.store.tenant(caller.principal.tenant);
         match tenant.submit_job(new, self.settings.jobs.limits, tell).await? {
             Submitted::New(job) => {
-                self.jobs.push(queued(&job), &job.asked.template);
+                if job.state == JobState::Queued {
+                    self.jobs.push(queued(&job), &job.asked.template);
+                }
                 self.bus.tell(job.tenant, Change::Jobs);
                 Ok((*job, true))
             }
@@ -254,6 +259,10 @@ impl Gateway {
                 &timeout_s.to_be_bytes(),
             ],
         );
+        let content = Digest::of(
+            CONTENT,
+            &[&vetted.version.0, machine.id.as_bytes(), plan.as_bytes(), &timeout_s.to_be_bytes()],
+        );
         Ok(Asked {
             credential: caller.credential,
             client: caller.address.map(|address| address.to_string()),
@@ -266,6 +275,8 @@ impl Gateway {
             output_bytes: template.limits().output_bytes,
             timeout_ms: u64::from(timeout_s) * 1000,
             idempotent: template.is_idempotent(),
+            consents: template.approval().others,
+            content: content.0,
             idempotency_key: wish.idempotency_key.clone(),
             request_hash: request_hash.0,
         })
@@ -337,8 +348,13 @@ impl Gateway {
         let facts = self.facts_of(caller).await?;
         // What was done on a machine is still to be seen after the machine is gone.
         let target = crate::access::target_of_past(&machine);
-        let wanted = Capabilities::of(&[Capability::JobView]);
-        Ok(adit_domain::authorize(&facts, wanted, &target, self.clock.now()).is_ok())
+        let may = |one| {
+            let wanted = Capabilities::of(&[one]);
+            adit_domain::authorize(&facts, wanted, &target, self.clock.now()).is_ok()
+        };
+        // Who is to agree sees what to.
+        let is_asked = job.state == JobState::Awaiting && may(Capability::AccessApprove);
+        Ok(is_asked || may(Capability::JobView))
     }
 
     /// Cancels a job with everything that it started: its own user may, and whoever has `job:cancel` on its machine.
@@ -370,9 +386,12 @@ impl Gateway {
         };
         let now = self.clock.now();
         let waiting = tell(event.clone());
-        if tenant.end_job(id, JobState::Queued, how, now, waiting).await?.is_some() {
-            self.bus.tell(job.tenant, Change::Jobs);
-            return Ok(());
+        for from in [JobState::Awaiting, JobState::Queued] {
+            let (how, waiting) = (how.clone(), waiting.clone());
+            if tenant.end_job(id, from, how, now, waiting).await?.is_some() {
+                self.bus.tell(job.tenant, Change::Jobs);
+                return Ok(());
+            }
         }
         // It was given out in the meantime, or before.
         let noted = tenant.note_job_cancelled(id, now, tell(event)).await?;
@@ -408,6 +427,8 @@ impl Gateway {
         Ok(Needs::read(&job.asked.needs).target(machine, Selection::All))
     }
 }
+
+const CONTENT: &[u8] = b"adit job content v1\n";
 
 /// What a token is good for with which one sees one's own jobs.
 const OWN: Capabilities = Capabilities::of(&[Capability::JobRun, Capability::JobView]);
@@ -476,15 +497,11 @@ fn queued(job: &Job) -> QueuedJob {
 
 /// A template that demands what is not enforced runs nothing, rather than without it.
 fn check_supported(vetted: &Vetted) -> Result<(), Refusal> {
-    let demands = match (vetted.template.approval().others, vetted.template.sandbox_image()) {
-        (0, None) => return Ok(()),
-        (0, Some(_)) => "a container",
-        (1.., _) => "the consent of others",
-    };
-    let sentence = format!(
-        "This template asks for {demands}, which this gateway cannot see to yet, so it runs nothing."
-    );
-    Err(Refusal::Said(Code::TemplateUnsupported, sentence))
+    if vetted.template.sandbox_image().is_none() {
+        return Ok(());
+    }
+    let sentence = "This template asks for a container, which this gateway cannot see to yet, so it runs nothing.";
+    Err(Refusal::Said(Code::TemplateUnsupported, sentence.to_owned()))
 }
 
 fn check_key(key: Option<&str>) -> Result<(), Refusal> {

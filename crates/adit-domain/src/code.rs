@@ -249,6 +249,12 @@ codes! {
     JobUnknown = "job.unknown", 404, 1008, "There is no such job, or you may not see it.";
     /// As many waiting jobs as may be.
     JobQueueFull = "job.queue_full", 429, 1013, "There are as many waiting jobs as this gateway keeps. Try again later.";
+    /// Somebody who was to agree said no.
+    JobDenied = "job.denied", 410, 1008, "Somebody who was to agree to this job said no.";
+    /// A word about a job that is not awaited: it is one's own, was said before, or nobody waits for it.
+    JobConsent = "job.consent", 409, 1008, "Your word about this job is not awaited.";
+    /// A word about something else than what the job is.
+    JobContent = "job.content", 409, 1008, "This is not what the job would do. Look at it again, then decide.";
     /// A job that is over.
     JobOver = "job.over", 409, 1008, "This job is over.";
     /// The job ran for as long as it may.

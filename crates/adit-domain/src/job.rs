@@ -12,6 +12,8 @@ pub use queue::Queue;
 /// Where a job is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum JobState {
+    /// It waits until others agree to it.
+    Awaiting,
     /// It waits for its machine, or for its turn.
     Queued,
     /// It was given to its machine, once.
@@ -30,7 +32,8 @@ pub enum JobState {
 
 impl JobState {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Awaiting,
         Self::Queued,
         Self::Running,
         Self::Succeeded,
@@ -43,6 +46,7 @@ impl JobState {
     /// Gives the word of the API and the database.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Awaiting => "awaiting_consent",
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Succeeded => "succeeded",
@@ -55,7 +59,7 @@ impl JobState {
 
     /// Tells whether nothing comes after it.
     pub const fn is_end(self) -> bool {
-        !matches!(self, Self::Queued | Self::Running)
+        !matches!(self, Self::Awaiting | Self::Queued | Self::Running)
     }
 }
 
@@ -67,7 +71,9 @@ impl fmt::Display for JobState {
 
 /// A word that is no state of a job.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a job is queued, running, succeeded, failed, timed_out, cancelled or lost")]
+#[error(
+    "a job is awaiting_consent, queued, running, succeeded, failed, timed_out, cancelled or lost"
+)]
 pub struct UnknownState;
 
 impl FromStr for JobState {
@@ -112,7 +118,7 @@ impl JobEnd {
             Code::JobCancelled | Code::SessionClosed | Code::SessionKilled => {
                 (JobState::Cancelled, Code::JobCancelled)
             }
-            Code::AccessRevoked | Code::PrincipalInactive | Code::AuthEnded => {
+            Code::AccessRevoked | Code::PrincipalInactive | Code::AuthEnded | Code::JobDenied => {
                 (JobState::Cancelled, code)
             }
             Code::JobResource

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use adit_core::job::Wish;
 use adit_core::job::output::{Chunk, Stream};
 use adit_core::job::template::Vetted;
+use adit_core::job::{Decision, Wish};
 use adit_domain::job::JobState;
 use adit_domain::{Code, JobId};
 use adit_store::JobFilter;
@@ -197,7 +197,7 @@ async fn only_target(
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Job {
     job_id: String,
-    /// `queued`, `running`, `succeeded`, `failed`, `timed_out`, `cancelled` or `lost`.
+    /// `awaiting_consent`, `queued`, `running`, `succeeded`, `failed`, `timed_out`, `cancelled` or `lost`.
     status: &'static str,
     /// The template's name.
     command: String,
@@ -229,7 +229,7 @@ pub struct Job {
     signal: Option<String>,
     /// Why it ended, where it was not its program's own doing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Why>,
+    reason: Option<JobReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<Resources>,
     /// What held it on its machine.
@@ -240,11 +240,17 @@ pub struct Job {
     session_id: Option<String>,
     /// Whether the caller may cancel it.
     cancellable: bool,
+    /// SHA-256 of what would run: version, arguments, machine and limits. A word about the job names it.
+    content: String,
+    /// How many others must agree before it runs.
+    consents_needed: u8,
+    /// Who agreed, as `user:NAME`; only of a single job.
+    consents: Vec<String>,
 }
 
 /// Why a job ended.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Why {
+pub struct JobReason {
     #[schema(example = "job.resource_exceeded")]
     code: &'static str,
     /// In a sentence.
@@ -317,10 +323,13 @@ fn shown(app: &App, caller: &adit_core::Caller, job: &adit_store::Job) -> Job {
         output: output(report.stdout, report.stderr),
         session_id: job.session.map(|id| id.to_string()),
         cancellable: !job.state.is_end() && caller.principal.id == job.principal.id,
+        content: hex::encode(job.asked.content),
+        consents_needed: job.asked.consents,
+        consents: Vec::new(),
     }
 }
 
-fn why(code: Code, last: Option<&Report>) -> Why {
+fn why(code: Code, last: Option<&Report>) -> JobReason {
     let more = match last {
         Some(Report::Refused(refusal)) => format!(" {}.", refusal.reason.trim_end_matches('.')),
         Some(Report::Ended {
@@ -331,7 +340,7 @@ fn why(code: Code, last: Option<&Report>) -> Why {
         }
         _ => String::new(),
     };
-    Why { code: code.as_str(), sentence: format!("{}{more}", code.sentence()) }
+    JobReason { code: code.as_str(), sentence: format!("{}{more}", code.sentence()) }
 }
 
 fn resources(last: &Report) -> Option<Resources> {
@@ -434,7 +443,61 @@ pub async fn show(
     Path(job): Path<String>,
 ) -> Result<Json<Job>, ApiError> {
     let job = app.gateway.find_job(&caller, id(&job)?).await?;
-    Ok(Json(shown(&app, &caller, &job)))
+    Ok(Json(whole(&app, &caller, &job).await?))
+}
+
+async fn whole(
+    app: &App,
+    caller: &adit_core::Caller,
+    job: &adit_store::Job,
+) -> Result<Job, ApiError> {
+    let mut one = shown(app, caller, job);
+    if job.asked.consents > 0 {
+        one.consents = app.gateway.store.tenant(job.tenant).list_consents(job.id).await?;
+    }
+    Ok(one)
+}
+
+/// A word about a job.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Word {
+    /// What it is about: the job's `content`, 64 hexadecimal digits.
+    content: String,
+    decision: WordIs,
+}
+
+/// What the word is.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WordIs {
+    /// It may run.
+    Approve,
+    /// It may not.
+    Deny,
+}
+
+/// Says yes or no to a job of somebody else that awaits it. The word is about its `content`: a job that would do something else is not
+/// meant by it.
+#[utoipa::path(post, path = "/jobs/{job_id}/consent", tag = "jobs", request_body = Word,
+    params(("job_id" = String, Path, description = "Its id")), responses(
+    (status = 200, description = "The job", body = Job), Fails,
+))]
+pub async fn consent(
+    State(app): State<Arc<App>>,
+    Authenticated(caller): Authenticated,
+    Path(job): Path<String>,
+    Body(word): Body<Word>,
+) -> Result<Json<Job>, ApiError> {
+    let content = word.content.parse().map_err(|_| {
+        ApiError::said(Code::RequestInvalid, "`content` is the job's own: 64 hexadecimal digits.")
+    })?;
+    let decision = match word.decision {
+        WordIs::Approve => Decision::Approve,
+        WordIs::Deny => Decision::Deny,
+    };
+    let job = app.gateway.decide_job(&caller, id(&job)?, content, decision).await?;
+    Ok(Json(whole(&app, &caller, &job).await?))
 }
 
 /// Cancels a job with everything that it started.

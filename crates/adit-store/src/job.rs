@@ -54,6 +54,10 @@ pub struct Asked {
     pub timeout_ms: u64,
     /// Whether it may be run again when nobody knows how far it came.
     pub idempotent: bool,
+    /// How many others must agree.
+    pub consents: u8,
+    /// What they agree to: the hash of version, arguments, machine and limits.
+    pub content: [u8; 32],
     /// The caller's name for this very wish.
     pub idempotency_key: Option<String>,
     /// The hash of the wish.
@@ -121,6 +125,19 @@ pub struct Job {
     pub report: Option<String>,
 }
 
+/// What became of somebody's word for a job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Consented {
+    /// It is noted; more must agree.
+    Noted(Box<Job>),
+    /// It was the last that was needed: the job waits for its turn.
+    Enough(Box<Job>),
+    /// The job is not awaiting anybody's, or not this one's: its own user's, or one who agreed before.
+    NotAwaited,
+    /// The job would do something else.
+    OtherContent,
+}
+
 /// A job that waits, with whose data it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueuedJob {
@@ -147,7 +164,7 @@ macro_rules! job {
     ($where:literal) => {
         concat!(
             "SELECT p.id, p.tenant_id, p.kind, p.name, j.id, j.machine_id, m.label, j.credential_id, j.client, j.template, j.version, j.needs, \
-             j.parameters, j.argv, j.plan, j.output_bytes, j.timeout_ms, j.idempotent, j.idempotency_key, j.request_hash, j.state, j.gateway_id, \
+             j.parameters, j.argv, j.plan, j.output_bytes, j.timeout_ms, j.idempotent, j.consents, j.content, j.idempotency_key, j.request_hash, j.state, j.gateway_id, \
              j.session_id, j.created_at, j.started_at, j.cancelled_at, j.ended_at, j.exit_status, j.signal, j.reason, j.report \
              FROM jobs j \
              JOIN principals p ON p.tenant_id = j.tenant_id AND p.id = j.principal_id \
@@ -239,6 +256,34 @@ impl TenantStore {
             })
         })
         .await
+    }
+
+    /// Notes that somebody agrees to what a job would do. The last who must lets it wait for its turn.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn consent_to_job<E>(
+        &self,
+        id: JobId,
+        content: [u8; 32],
+        who: Principal,
+        at: Timestamp,
+        tell: E,
+    ) -> Result<Consented, StoreError>
+    where
+        E: FnOnce(&Consented) -> Vec<NewEvent> + Send + 'static,
+    {
+        self.write(tell, move |tx| Box::pin(consent(tx, id, content, who, at))).await
+    }
+
+    /// Lists who agreed to a job, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_consents(&self, id: JobId) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT name FROM job_consents WHERE tenant_id = $1 AND job_id = $2 ORDER BY at, principal_id";
+        let rows = self.rows(sql, args![id]).await?;
+        rows.into_iter().map(|mut row| row.text()).collect()
     }
 
     /// Notes that a job which was given out is to end, and gives it; none if it is over. Whoever opens its session looks after that.
@@ -333,7 +378,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<QueuedJob>, StoreError> {
         let sql = "SELECT created_at, id, tenant_id, principal_id, machine_id, template FROM jobs WHERE state = 'queued' AND created_at < $1 \
-             ORDER BY created_at, id LIMIT $2";
+             UNION ALL SELECT created_at, id, tenant_id, principal_id, machine_id, template FROM jobs \
+             WHERE state = 'awaiting_consent' AND created_at < $1 LIMIT $2";
         let rows = self.reads().rows(Scope::System, sql, args![before, i64::from(limit)]).await?;
         rows.into_iter().map(|mut row| Ok(read_queued(&mut row)?.1)).collect()
     }
@@ -378,8 +424,8 @@ async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted
             return Ok(if same { Submitted::Before(Box::new(job)) } else { Submitted::OtherWish });
         }
     }
-    let counts = "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = $1 AND principal_id = $2 AND state = 'queued' LIMIT $3) AS own), \
-         (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = $1 AND state = 'queued' LIMIT $4) AS every)";
+    let counts = "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = $1 AND principal_id = $2 AND state IN ('awaiting_consent', 'queued') LIMIT $3) AS own), \
+         (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE tenant_id = $1 AND state IN ('awaiting_consent', 'queued') LIMIT $4) AS every)";
     let (own, every) = (i64::from(limits.queued_per_user), i64::from(limits.queued));
     let row = tx.row(counts, args![new.principal, own, every]).await?;
     let mut row = row.ok_or(StoreError::Corrupt("count"))?;
@@ -387,8 +433,9 @@ async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted
         return Ok(Submitted::Full);
     }
     let sql = "INSERT INTO jobs (tenant_id, id, principal_id, machine_id, credential_id, client, template, version, needs, parameters, argv, plan, \
-         output_bytes, timeout_ms, idempotent, state, idempotency_key, request_hash, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'queued', $16, $17, $18)";
+         output_bytes, timeout_ms, idempotent, consents, content, state, idempotency_key, request_hash, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+    let state = if asked.consents > 0 { JobState::Awaiting } else { JobState::Queued };
     let own = args![
         new.id,
         new.principal,
@@ -404,6 +451,9 @@ async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted
         stored(asked.output_bytes),
         stored(asked.timeout_ms),
         asked.idempotent,
+        i64::from(asked.consents),
+        asked.content,
+        state.as_str(),
         asked.idempotency_key,
         asked.request_hash,
         new.at
@@ -411,6 +461,34 @@ async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted
     tx.run(sql, own).await?;
     let mut row = tx.row(FIND, args![new.id]).await?.ok_or(StoreError::Corrupt("job"))?;
     Ok(Submitted::New(Box::new(read(&mut row)?)))
+}
+
+async fn consent(
+    tx: &mut Tx,
+    id: JobId,
+    content: [u8; 32],
+    who: Principal,
+    at: Timestamp,
+) -> Result<Consented, StoreError> {
+    let Some(mut row) = tx.row(FIND, args![id]).await? else { return Ok(Consented::NotAwaited) };
+    let job = read(&mut row)?;
+    if job.state != JobState::Awaiting || job.principal.id == who.id {
+        return Ok(Consented::NotAwaited);
+    }
+    if job.asked.content != content {
+        return Ok(Consented::OtherContent);
+    }
+    let add = "INSERT INTO job_consents (tenant_id, job_id, principal_id, name, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    if tx.run(add, args![id, who.id, who.name.to_string(), at]).await? == 0 {
+        return Ok(Consented::NotAwaited);
+    }
+    // Two who agree at once through two gateways both count: the row of the job is changed by the one who sees enough.
+    let enough = "UPDATE jobs SET state = 'queued' WHERE tenant_id = $1 AND id = $2 AND state = 'awaiting_consent' \
+         AND consents <= (SELECT count(*) FROM job_consents c WHERE c.tenant_id = $1 AND c.job_id = $2)";
+    let is_enough = tx.run(enough, args![id]).await? > 0;
+    let mut row = tx.row(FIND, args![id]).await?.ok_or(StoreError::Corrupt("job"))?;
+    let job = Box::new(read(&mut row)?);
+    Ok(if is_enough { Consented::Enough(job) } else { Consented::Noted(job) })
 }
 
 /// Ends a job; the first end counts. Tells whether this was it.
@@ -422,7 +500,7 @@ pub(crate) async fn end(
     report: Option<String>,
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE jobs SET state = $3, ended_at = $4, exit_status = $5, signal = $6, reason = $7, report = $8 \
-         WHERE tenant_id = $1 AND id = $2 AND state IN ('queued', 'running')";
+         WHERE tenant_id = $1 AND id = $2 AND state IN ('awaiting_consent', 'queued', 'running')";
     let own = args![
         id,
         how.state.as_str(),
@@ -462,6 +540,8 @@ fn read(row: &mut Row) -> Result<Job, StoreError> {
             output_bytes: row.count()?,
             timeout_ms: row.count()?,
             idempotent: row.flag()?,
+            consents: row.count()?,
+            content: row.hash()?,
             idempotency_key: row.maybe_text()?,
             request_hash: row.hash()?,
         },

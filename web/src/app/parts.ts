@@ -37,7 +37,14 @@ const PARTS: Part[] = [
     also: ["jobs"],
     note: "templates, run on machines",
   },
-  { path: "/jobs", name: "Jobs", icon: Past, needs: ["job:view"], unless: "job:run", note: "what was run, and how it ended" },
+  {
+    path: "/jobs",
+    name: "Jobs",
+    icon: Past,
+    needs: ["job:view"],
+    unless: "job:run",
+    note: "what was run, and how it ended",
+  },
   {
     path: "/tickets",
     name: "Tickets",

@@ -1,23 +1,52 @@
 import { expect, test } from "vitest";
-import { argumentsOf, defaultsOf, faultOf, type Parameter, parametersOf, readWish, sent, shellLine, writeWish } from "./template";
+import {
+  argumentsOf,
+  defaultsOf,
+  faultOf,
+  type Parameter,
+  parametersOf,
+  readWish,
+  sent,
+  shellLine,
+  writeWish,
+} from "./template";
 
 const properties = {
   depth: { type: "integer", "x-type": "int", default: 3, minimum: 1, maximum: 10 },
   name: { type: "string", "x-type": "string", default: "*", minLength: 1, pattern: "^(?:[^/]+)$" },
-  path: { type: "string", "x-type": "path", minLength: 1, "x-allowed-paths": ["/etc", "/tmp"], "x-forbidden-paths": ["/etc/ssh"] },
+  path: {
+    type: "string",
+    "x-type": "path",
+    minLength: 1,
+    "x-allowed-paths": ["/etc", "/tmp"],
+    "x-forbidden-paths": ["/etc/ssh"],
+  },
   unit: { type: "string", "x-type": "string", minLength: 0, maxLength: 4 },
   kind: { type: "string", "x-type": "enum", default: "f", enum: ["f", "d"] },
   deep: { type: "boolean", "x-type": "bool", default: false },
 };
 const command = {
-  argv: ["/usr/bin/find", "{path}", "-maxdepth", "{depth}", "-type", "{kind}", "--unit={unit}", "--deep={deep}", "-name", "{name}"],
+  argv: [
+    "/usr/bin/find",
+    "{path}",
+    "-maxdepth",
+    "{depth}",
+    "-type",
+    "{kind}",
+    "--unit={unit}",
+    "--deep={deep}",
+    "-name",
+    "{name}",
+  ],
   parameters: { properties, required: ["path"] } as never,
 };
 const parameters = parametersOf(command);
 const named = (name: string) => parameters.find((one) => one.name === name) as Parameter;
 const fault = (name: string, text: string) => faultOf(named(name), text);
 const text = (values: Record<string, string>) =>
-  argumentsOf(command, parameters, { ...defaultsOf(parameters), ...values }).map((parts) => parts.map((part) => part.text).join(""));
+  argumentsOf(command, parameters, { ...defaultsOf(parameters), ...values }).map((parts) =>
+    parts.map((part) => part.text).join(""),
+  );
 
 test("what must be given stands first, the rest as the command has it", () => {
   expect(parameters.map(({ name }) => name)).toEqual(["path", "depth", "kind", "unit", "deep", "name"]);
@@ -59,7 +88,11 @@ test("texts are counted in characters and matched whole", () => {
 });
 
 test("a pattern that this language does not know refuses nothing", () => {
-  const one: Parameter = { name: "x", required: false, property: { type: "string", pattern: "^(?:(?i)[a-z&&[^b]]\\z)$" } };
+  const one: Parameter = {
+    name: "x",
+    required: false,
+    property: { type: "string", pattern: "^(?:(?i)[a-z&&[^b]]\\z)$" },
+  };
   expect(faultOf(one, "b")).toBeNull();
 });
 
@@ -70,7 +103,12 @@ test("values go as they stand, and one that was emptied goes empty", () => {
 
 test("a wish comes back from its address, and defaults are not in it", () => {
   const defaults = defaultsOf(parameters);
-  const wish = { values: { ...defaults, path: "/tmp/a&b=c", unit: "", name: "" }, targets: ["web-1", "a,b"], timeout: "5", version: "" };
+  const wish = {
+    values: { ...defaults, path: "/tmp/a&b=c", unit: "", name: "" },
+    targets: ["web-1", "a,b"],
+    timeout: "5",
+    version: "",
+  };
   const hash = writeWish(wish, defaults);
   expect(hash).not.toContain("depth");
   const { values, ...rest } = readWish(hash);
@@ -81,5 +119,7 @@ test("a wish comes back from its address, and defaults are not in it", () => {
 
 test("the line for a shell quotes what a shell would read", () => {
   const values = { ...defaultsOf(parameters), path: "/tmp/it's" };
-  expect(shellLine("find_files", parameters, values, ["vm"])).toBe("adit run find_files 'path=/tmp/it'\\''s' --on vm --follow");
+  expect(shellLine("find_files", parameters, values, ["vm"])).toBe(
+    "adit run find_files 'path=/tmp/it'\\''s' --on vm --follow",
+  );
 });

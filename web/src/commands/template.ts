@@ -157,7 +157,8 @@ function emptyFault(required: boolean, property: Property): string | null {
 
 function numberFault(property: Property, text: string): string | null {
   const whole = property.type === "integer";
-  if (!(whole ? INTEGER : DECIMAL).test(text)) return whole ? "must be a whole number" : "must be a number, such as 0.5";
+  if (!(whole ? INTEGER : DECIMAL).test(text))
+    return whole ? "must be a whole number" : "must be a number, such as 0.5";
   const { minimum, maximum } = property;
   if (minimum !== undefined && Number(text) < minimum) return `must be at least ${minimum}`;
   if (maximum !== undefined && Number(text) > maximum) return `must be at most ${maximum}`;

@@ -21,7 +21,7 @@ export class Follow {
   /** The connection was lost; another is tried. */
   lost = $state(false);
   error = $state.raw<ApiError | null>(null);
-  /** Whether it is known that nothing was written so far. */
+  /** The gateway has answered; before, nobody knows whether anything was written. */
   opened = $state(false);
   #id: string;
   #position = 0;

@@ -7,7 +7,11 @@ function shown(...pieces: [Stream, string | Uint8Array][]): [Stream, string][] {
   const transcript = new Transcript();
   for (const [stream, piece] of pieces) transcript.push(stream, typeof piece === "string" ? encode(piece) : piece);
   transcript.end();
-  return transcript.blocks().flatMap(({ groups }) => groups.map(({ stream, runs }): [Stream, string] => [stream, runs.map((run) => run.text).join("")]));
+  return transcript
+    .blocks()
+    .flatMap(({ groups }) =>
+      groups.map(({ stream, runs }): [Stream, string] => [stream, runs.map((run) => run.text).join("")]),
+    );
 }
 
 const runs = (text: string) => {
@@ -41,7 +45,15 @@ test("colours are followed", () => {
   expect(plain?.look).toEqual({ colour: null, ground: null, marks: "" });
   expect(runs("\u001b[38;5;196mx")[0]?.look.colour).toBe("rgb(255 0 0)");
   expect(runs("\u001b[48;2;1;2;999mx")[0]?.look.ground).toBe("rgb(1 2 255)");
-  expect(runs("\u001b[38;5;244;4mx")[0]?.look).toEqual({ colour: "rgb(128 128 128)", ground: null, marks: "underline" });
+  expect(runs("\u001b[38;5;244;4mx")[0]?.look).toEqual({
+    colour: "rgb(128 128 128)",
+    ground: null,
+    marks: "underline",
+  });
+});
+
+test("what erases the empty rest of a line is nothing", () => {
+  expect(runs("\u001b[01;31m\u001b[Kroot\u001b[m\u001b[K:x").map((run) => run.text)).toEqual(["root", ":x\n"]);
 });
 
 test("nothing is hidden: the order to hide text is not followed", () => {

@@ -119,6 +119,8 @@ export class Transcript {
       if (text[at + 1] === "\n") return 1;
     }
     if (sign === ESCAPE) {
+      // To erase what follows on a line is nothing where nothing ever follows: grep ends each colour with it.
+      if (text.startsWith(ERASE, at)) return ERASE.length;
       const length = sgrLength(text, at);
       if (length > 0) {
         follow(one.pen, text.slice(at + 2, at + length - 1));
@@ -173,6 +175,7 @@ export function visible(text: string): string {
 }
 
 const ESCAPE = "\u001b";
+const ERASE = "\u001b[K";
 const INCOMPLETE = -1;
 const BLOCK_LINES = 200; // few enough to draw again while it grows, many enough for few blocks
 const MOST_CHARACTERS = 8 * 1024 * 1024; // more than the gateway keeps unless told otherwise, and what a browser shows without pain

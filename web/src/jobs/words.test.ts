@@ -21,8 +21,16 @@ test("a length is as exact as it is short", () => {
 });
 
 test("again leads to the form with all that was filled in", () => {
-  const job = { command: "list_files", parameters: { path: "/etc", deep: true } as never, target: { id: "1", label: "vm" }, timeout: 30, version: "ab" };
-  expect(again([job, { ...job, target: { id: "2", label: "web" } }])).toBe("/commands/list_files#p.path=%2Fetc&p.deep=true&on=vm&on=web&timeout=30&version=ab");
+  const job = {
+    command: "list_files",
+    parameters: { path: "/etc", deep: true } as never,
+    target: { id: "1", label: "vm" },
+    timeout: 30,
+    version: "ab",
+  };
+  expect(again([job, { ...job, target: { id: "2", label: "web" } }])).toBe(
+    "/commands/list_files#p.path=%2Fetc&p.deep=true&on=vm&on=web&timeout=30&version=ab",
+  );
   expect(filled(job)).toBe("path=/etc deep=true");
 });
 

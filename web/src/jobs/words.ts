@@ -46,7 +46,10 @@ export function filled({ parameters }: Pick<Job, "parameters">): string {
 }
 
 /** The address of the form that this job, or these of one template, came from. */
-export function again([job, ...others]: Pick<Job, "command" | "parameters" | "target" | "timeout" | "version">[]): string {
+export function again([job, ...others]: Pick<
+  Job,
+  "command" | "parameters" | "target" | "timeout" | "version"
+>[]): string {
   if (!job) return "/commands";
   const values = Object.fromEntries(Object.entries(job.parameters).map(([name, value]) => [name, String(value)]));
   const targets = [job, ...others].map(({ target }) => target.label);

@@ -133,7 +133,7 @@ impl Gateway {
         for QueuedJob { tenant, waiting } in expired {
             let store = self.store.tenant(tenant);
             match store.find_job(waiting.id).await {
-                Ok(Some(job)) if job.state == JobState::Queued => {
+                Ok(Some(job)) if matches!(job.state, JobState::Awaiting | JobState::Queued) => {
                     self.end_waiting(&job, Code::JobExpired).await;
                 }
                 Ok(_) => {}
@@ -189,7 +189,7 @@ impl Gateway {
     }
 
     async fn end_waiting(&self, job: &Job, code: Code) {
-        self.end_without_session(job, JobState::Queued, code).await;
+        self.end_without_session(job, job.state, code).await;
     }
 
     async fn end_without_session(&self, job: &Job, from: JobState, code: Code) {

@@ -19,7 +19,10 @@ CREATE TABLE jobs (
     output_bytes INTEGER NOT NULL,
     timeout_ms INTEGER NOT NULL,
     idempotent INTEGER NOT NULL CHECK (idempotent IN (0, 1)),
-    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'lost')),
+    state TEXT NOT NULL CHECK (state IN ('awaiting_consent', 'queued', 'running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'lost')),
+    -- How many others must agree, and to what: the hash of version, arguments, machine and limits.
+    consents INTEGER NOT NULL CHECK (consents BETWEEN 0 AND 2),
+    content BLOB NOT NULL CHECK (length(content) = 32),
     idempotency_key TEXT,
     request_hash BLOB NOT NULL CHECK (length(request_hash) = 32),
     gateway_id BLOB,
@@ -34,17 +37,30 @@ CREATE TABLE jobs (
     reason TEXT,
     report TEXT,
     UNIQUE (tenant_id, id),
-    CHECK ((state IN ('queued', 'running')) = (ended_at IS NULL)),
+    CHECK ((state IN ('awaiting_consent', 'queued', 'running')) = (ended_at IS NULL)),
     FOREIGN KEY (tenant_id, principal_id) REFERENCES principals (tenant_id, id) ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, machine_id) REFERENCES machines (tenant_id, id) ON DELETE CASCADE
 ) STRICT;
 CREATE INDEX jobs_by_age ON jobs (tenant_id, created_at, id);
 CREATE INDEX jobs_of ON jobs (tenant_id, principal_id, created_at, id);
 CREATE INDEX jobs_on ON jobs (tenant_id, machine_id, created_at, id);
-CREATE INDEX jobs_waiting ON jobs (tenant_id, principal_id) WHERE state = 'queued';
+CREATE INDEX jobs_waiting ON jobs (tenant_id, principal_id) WHERE state IN ('awaiting_consent', 'queued');
 CREATE INDEX jobs_queue ON jobs (created_at, id) WHERE state = 'queued';
+CREATE INDEX jobs_awaiting ON jobs (created_at, id) WHERE state = 'awaiting_consent';
 CREATE INDEX jobs_running ON jobs (gateway_id) WHERE state = 'running';
 CREATE UNIQUE INDEX jobs_key ON jobs (tenant_id, principal_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+-- Who agreed to a job.
+CREATE TABLE job_consents (
+    tenant_id BLOB NOT NULL,
+    job_id BLOB NOT NULL,
+    principal_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, job_id, principal_id),
+    FOREIGN KEY (tenant_id, job_id) REFERENCES jobs (tenant_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (tenant_id, principal_id) REFERENCES principals (tenant_id, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
 
 ALTER TABLE sessions ADD COLUMN job_id BLOB CHECK (length(job_id) = 16);
 CREATE INDEX sessions_job ON sessions (tenant_id, job_id) WHERE job_id IS NOT NULL;

@@ -57,12 +57,26 @@ enum Action {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Agree to a job of somebody else, after you have seen what would run
+    Approve(Word),
+    /// Refuse a job of somebody else that awaits consent
+    Deny(Word),
     /// Cancel jobs with everything that they started
     Cancel {
         /// Their ids
         #[arg(required = true)]
         jobs: Vec<String>,
     },
+}
+
+/// About which job a word is.
+#[derive(Args, Debug)]
+struct Word {
+    /// Its id
+    job: String,
+    /// What you saw: the job's content, of `adit jobs show`; asked for at the terminal without
+    #[arg(long, value_name = "SHA-256")]
+    content: Option<String>,
 }
 
 /// A job as the gateway tells it.
@@ -89,6 +103,9 @@ pub struct Listed {
     resources: Option<Resources>,
     layers: Vec<Layer>,
     output: Output_,
+    content: String,
+    consents_needed: u8,
+    consents: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -137,6 +154,8 @@ impl Jobs {
                 return Ok(over.status());
             }
             Action::Logs { job, follow: false } => follow::print(&client, &job).await?,
+            Action::Approve(word) => word.say(&client, output, "approve").await?,
+            Action::Deny(word) => word.say(&client, output, "deny").await?,
             Action::Cancel { jobs } => {
                 for job in &jobs {
                     client.remove(&[job]).await?;
@@ -149,6 +168,42 @@ impl Jobs {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Word {
+    /// Shows what would run and asks, unless the caller names it; then says the word about exactly that.
+    async fn say(self, client: &Client, output: Output, decision: &str) -> Result<(), Failure> {
+        let content = match self.content {
+            Some(content) => content,
+            None => {
+                let job: Listed = read(client.fetch(&[&self.job], &[]).await?)?;
+                let (who, machine) = (grant::name(&job.principal), job.machine());
+                let seen = format!(
+                    "{who} would run on {machine}:\n  {}\n{decision}? Type yes: ",
+                    crate::output::escape(&job.argv.join(" "))
+                );
+                let answer = super::ask::on_terminal(&seen)?;
+                let is_yes = answer.is_some_and(|answer| answer.expose().trim() == "yes");
+                if !is_yes {
+                    let sentence = "nothing was decided: type yes at a terminal, or give --content with what you saw";
+                    return Err(Failure::Usage(sentence.to_owned()));
+                }
+                job.content
+            }
+        };
+        let body = json!({ "content": content, "decision": decision });
+        let value = client.create(&[&self.job, "consent"], &body).await?;
+        let job: Listed = read(value.clone())?;
+        let sentence = match job.status.as_str() {
+            "awaiting_consent" => {
+                format!("Noted; {} of {} agreed.", job.consents.len(), job.consents_needed)
+            }
+            "cancelled" => "The job is refused.".to_owned(),
+            _ => "The job runs when its turn comes.".to_owned(),
+        };
+        output.done(&value, &sentence)?;
+        Ok(())
     }
 }
 
@@ -212,10 +267,19 @@ async fn show(client: &Client, output: Output, job: &str) -> Result<(), Failure>
         ("wrote", job.wrote()),
         ("held by", held("enforced")),
         ("not held by", held("missing")),
+        ("agreed", agreed(&job)),
+        ("content", job.content.clone()),
         ("version", job.version.clone()),
     ];
     output.facts(&value, &facts)?;
     Ok(())
+}
+
+fn agreed(job: &Listed) -> String {
+    match job.consents_needed {
+        0 => String::new(),
+        needed => format!("{} of {needed}: {}", job.consents.len(), job.consents.join(", ")),
+    }
 }
 
 impl Listed {
@@ -251,7 +315,7 @@ impl Listed {
     pub fn cell(&self) -> Cell {
         let tone = match self.status.as_str() {
             "succeeded" => Tone::Good,
-            "queued" | "running" => Tone::Warning,
+            "awaiting_consent" | "queued" | "running" => Tone::Warning,
             _ => Tone::Bad,
         };
         let text = match (self.status.as_str(), self.exit_code) {
