@@ -38,7 +38,11 @@ pub(crate) fn enter(plan: &Plan, holding: &mut Holding) -> Result<Root, Refusal>
     let new = NewRoot::mount().map_err(private_root)?;
     new.add_links(&machine, plan).map_err(private_root)?;
     let shm = new.add_devices(&machine, plan).map_err(private_root)?;
-    new.add_processes(&machine, holding)?;
+    if plan.host_processes {
+        new.show_processes(&machine, holding)?;
+    } else {
+        new.add_processes(&machine, holding)?;
+    }
     let home = home(plan);
     let tmp = new.add_scratch(home, plan, MountAttrFlags::empty()).map_err(private_root)?;
     for source in &system {
@@ -202,6 +206,20 @@ impl NewRoot {
             Err(error) => return holding.missing(Layer::MaskedProc, &error),
         }
         holding.enforced(Layer::MaskedProc);
+        Ok(())
+    }
+
+    /// Shows the machine's processes, masked and read-only. The job's namespaces still keep it from signalling them and, as it has no
+    /// right in theirs, from reading what only a debugger may: a plan that asks for this is never run with less.
+    fn show_processes(&self, machine: &Machine, holding: &mut Holding) -> Result<(), Refusal> {
+        let refused = |error: io::Error| unavailable(Layer::MaskedProc, &error);
+        mkdirat(&self.mount, "proc", FOLDER).map_err(private_root)?;
+        let source =
+            machine.open_place(Path::new("/proc")).map_err(|error| refused(error.into()))?;
+        // With what is mounted below it: the kernel parts no mount from those that cover something in it.
+        let processes = mount::tree(source.as_fd(), Access::ReadOnlyData).map_err(refused)?;
+        self.mask(&processes, machine).map_err(refused)?;
+        holding.waived(Layer::MaskedProc);
         Ok(())
     }
 
@@ -386,6 +404,7 @@ const PROC_MASKED: &[&str] = &[
     "latency_stats",
     "sched_debug",
     "scsi",
+    "sys/fs/binfmt_misc",
     "sysrq-trigger",
     "timer_list",
     "timer_stats",

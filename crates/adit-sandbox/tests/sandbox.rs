@@ -20,6 +20,8 @@ mod limits;
 mod network;
 #[path = "sandbox/parameter.rs"]
 mod parameter;
+#[path = "sandbox/processes.rs"]
+mod processes;
 #[path = "sandbox/refusal.rs"]
 mod refusal;
 #[path = "sandbox/spawner.rs"]

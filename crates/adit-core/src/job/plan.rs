@@ -45,6 +45,7 @@ pub(super) fn of(
         environment: Environment::default(),
         account: None,
         system: system(template)?,
+        host_processes: template.sees_processes(),
         hidden: Vec::new(),
         paths: paths(planned)?,
         allow_network: limits.allow_network,

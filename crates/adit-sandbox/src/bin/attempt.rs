@@ -33,6 +33,7 @@ fn main() {
         "survive" => survive(),
         "wait" => wait_long(),
         "kill" => kill(rest),
+        "signal" => each(rest, signal),
         "bomb" => bomb(),
         "memory" => memory(),
         "spin" => spin(),
@@ -292,6 +293,15 @@ fn kill(pids: &[String]) {
         // SAFETY: it takes numbers.
         tell(pid, c_long::from(unsafe { libc::kill(number, libc::SIGKILL) }));
     }
+}
+
+/// Asks a process to end by what `/proc` tells of it, which the kernel takes for a handle.
+fn signal(folder: &str) -> std::io::Result<()> {
+    let folder = std::fs::File::open(folder)?;
+    let (call, signal) = (libc::SYS_pidfd_send_signal, libc::SIGKILL);
+    // SAFETY: it takes numbers, and null for what it would be told besides.
+    let answer = unsafe { libc::syscall(call, folder.as_raw_fd(), signal, 0, 0) };
+    if answer < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Forks until that fails; its children wait.
