@@ -14,7 +14,10 @@ fn without_network_there_are_local_sockets_only() {
     let bench = Bench::new();
     for by in BOTH {
         let done = bench.run(&bench.attempt(&["sockets"]), by);
-        for name in ["tcp", "udp", "tcp6", "raw", "packet", "netlink", "vsock", "alg"] {
+        for name in ["tcp", "udp", "tcp6", "raw", "packet", "vsock", "alg"] {
+            assert_eq!(done.answer(name), "EPERM", "{by:?} {name}");
+        }
+        for name in ROUTES.iter().chain(OTHER_NETLINK) {
             assert_eq!(done.answer(name), "EPERM", "{by:?} {name}");
         }
         assert_eq!(done.answer("unix"), "ok");
@@ -57,6 +60,23 @@ fn with_network_raw_sockets_are_not() {
     let done = bench.run(&plan, By::Root);
     for name in ["raw", "packet", "vsock", "alg"] {
         assert_eq!(done.answer(name), "EPERM", "{name}");
+    }
+}
+
+#[test]
+fn with_network_netlink_tells_of_addresses_and_routes_and_of_nothing_else() {
+    // CMD-30, JOB-19
+    let bench = Bench::new();
+    for by in BOTH {
+        let mut plan = bench.attempt(&["sockets"]);
+        plan.allow_network = true;
+        let done = bench.run(&plan, by);
+        for name in ROUTES {
+            assert_eq!(done.answer(name), "ok", "{by:?} {name}");
+        }
+        for name in OTHER_NETLINK {
+            assert_eq!(done.answer(name), "EPERM", "{by:?} {name}");
+        }
     }
 }
 
@@ -108,3 +128,14 @@ fn a_socket_in_a_folder_that_is_not_a_usual_one_is_not_reached() {
     }
     assert_eq!(bench.attempt_outside(&["connect", socket]), format!("{socket}=ok\n"));
 }
+
+const ROUTES: &[&str] = &["netlink", "netlink_datagram"];
+
+const OTHER_NETLINK: &[&str] = &[
+    "netlink_diag",
+    "netlink_filter",
+    "netlink_audit",
+    "netlink_uevent",
+    "netlink_generic",
+    "netlink_xfrm",
+];
