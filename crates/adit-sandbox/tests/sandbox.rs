@@ -24,5 +24,7 @@ mod parameter;
 mod processes;
 #[path = "sandbox/refusal.rs"]
 mod refusal;
+#[path = "sandbox/shipped.rs"]
+mod shipped;
 #[path = "sandbox/spawner.rs"]
 mod spawner;
