@@ -15,6 +15,7 @@ pub mod parameter;
 pub mod path;
 pub mod pattern;
 pub mod plan;
+pub mod seen;
 pub mod text;
 pub mod value;
 
@@ -26,10 +27,14 @@ pub use name::{NeededScope, ParameterName, TemplateName};
 pub use parameter::{Definition, Kind, KindName, Parameter, Reason};
 pub use path::AbsolutePath;
 pub use plan::{BadParameter, Planned, PlannedPath};
+pub use seen::SeenPath;
 pub use value::Value;
 
 /// The most parameters of a template: a form that a person still fills in.
 pub const MAX_PARAMETERS: usize = 32;
+
+/// The most paths that a template shows to its jobs.
+pub const MAX_READS: usize = 16;
 
 /// The longest category, in characters.
 pub const MAX_CATEGORY_CHARS: usize = 64;
@@ -51,6 +56,10 @@ pub struct Draft {
     pub required_scopes: Vec<NeededScope>,
     /// What a job may use.
     pub limits: Limits,
+    /// What its jobs see of the machine beside what all jobs see.
+    pub reads: Vec<SeenPath>,
+    /// Whether its jobs see the machine's processes.
+    pub sees_processes: bool,
     /// On which machines it may run.
     pub targets: Selection,
     /// How many run at a time.
@@ -76,6 +85,8 @@ impl Draft {
             parameters: Vec::new(),
             required_scopes: Vec::new(),
             limits: Limits::default(),
+            reads: Vec::new(),
+            sees_processes: false,
             targets: Selection::All,
             concurrency: Concurrency::default(),
             approval: Approval::default(),
@@ -120,6 +131,9 @@ pub enum BadTemplate {
     /// More than [`MAX_PARAMETERS`].
     #[error("a template has at most 32 parameters")]
     TooManyParameters,
+    /// More than [`MAX_READS`].
+    #[error("`reads` lists at most 16 paths")]
+    TooManyReads,
     /// A text for people that holds what they would not see, or is too long.
     #[error("the {0} is too long, or holds what people do not see")]
     Prose(&'static str),
@@ -180,6 +194,16 @@ impl Template {
         &self.0.limits
     }
 
+    /// Lists what its jobs see of the machine, read-only, beside what all jobs see.
+    pub fn reads(&self) -> &[SeenPath] {
+        &self.0.reads
+    }
+
+    /// Tells whether its jobs see the machine's processes.
+    pub const fn sees_processes(&self) -> bool {
+        self.0.sees_processes
+    }
+
     /// Gives on which machines it may run.
     pub const fn targets(&self) -> &Selection {
         &self.0.targets
@@ -223,6 +247,9 @@ impl Template {
     fn check_names(&self, faults: &mut Vec<BadTemplate>) {
         if self.0.parameters.len() > MAX_PARAMETERS {
             faults.push(BadTemplate::TooManyParameters);
+        }
+        if self.0.reads.len() > MAX_READS {
+            faults.push(BadTemplate::TooManyReads);
         }
         let mut unknown: Vec<&ParameterName> = self
             .0

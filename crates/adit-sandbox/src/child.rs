@@ -53,11 +53,11 @@ fn prepare(
     Ok(programs)
 }
 
-/// Which sockets there may be. Local ones reach out of the sandbox by a socket in a folder that a caller named, and by abstract names where
+/// Which sockets there may be. Local ones reach out of the sandbox by a socket in a folder that is not a usual one, and by abstract names where
 /// the job is in the machine's network namespace and Landlock does not hold them.
 fn sockets(plan: &Plan, root: &Root, holding: &Holding) -> Sockets {
     let has_abstract_names = plan.allow_network && !holding.holds(Layer::LandlockScope);
-    Sockets { network: plan.allow_network, local: !root.has_named_folder && !has_abstract_names }
+    Sockets { network: plan.allow_network, local: !root.has_unusual_folder && !has_abstract_names }
 }
 
 /// Where the program may be: at its path, or in the fixed folders, in their order.

@@ -16,14 +16,20 @@ use crate::kernel;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
+    /// Read, and nothing of it is executed.
+    ReadOnlyData,
     Write,
 }
 
 /// A detached mount of what is open, with all that is mounted below it.
 pub(crate) fn tree(source: BorrowedFd<'_>, access: Access) -> io::Result<OwnedFd> {
     let tree = clone_tree(source)?;
-    let read_only = if access == Access::Read { libc::MOUNT_ATTR_RDONLY } else { 0 };
-    let set = read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let more = match access {
+        Access::Read => libc::MOUNT_ATTR_RDONLY,
+        Access::ReadOnlyData => libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOEXEC,
+        Access::Write => 0,
+    };
+    let set = more | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
     kernel::set_mount_attributes(tree.as_fd(), set, true)?;
     Ok(tree)
 }

@@ -136,6 +136,7 @@ fn nothing() -> io::Result<Plan> {
         environment: Environment::default(),
         account: None,
         system: None,
+        host_processes: false,
         hidden: Vec::new(),
         paths: Vec::new(),
         allow_network: false,

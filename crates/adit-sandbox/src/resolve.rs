@@ -138,7 +138,7 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// What only the sandbox itself puts there.
 const OWN_PLACES: &[&str] = &["/proc", "/dev", "/run/tmp"];
 
-/// What no job sees, even where its account could.
+/// What no job sees, even where its account could. Below `/sys` it is what OCI runtimes mask, what belongs to root, and the groups of other jobs.
 const ALWAYS_HIDDEN: &[&str] = &[
     "/etc/shadow",
     "/etc/shadow-",
@@ -148,4 +148,11 @@ const ALWAYS_HIDDEN: &[&str] = &[
     "/etc/sudoers.d",
     "/etc/pki/tls/private",
     "/etc/ssl/private",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/bpf",
+    "/sys/fs/cgroup",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
 ];

@@ -25,8 +25,8 @@ pub(crate) struct Root {
     pub(crate) home: &'static str,
     /// What path parameters name, where the job may write it.
     pub(crate) writable: Vec<OwnedFd>,
-    /// Whether a folder of the machine is there that a caller named; it may hold sockets.
-    pub(crate) has_named_folder: bool,
+    /// Whether a folder of the machine is there beside the usual ones; it may hold sockets.
+    pub(crate) has_unusual_folder: bool,
 }
 
 /// Builds the new root, enters it and leaves the machine's behind.
@@ -38,17 +38,22 @@ pub(crate) fn enter(plan: &Plan, holding: &mut Holding) -> Result<Root, Refusal>
     let new = NewRoot::mount().map_err(private_root)?;
     new.add_links(&machine, plan).map_err(private_root)?;
     let shm = new.add_devices(&machine, plan).map_err(private_root)?;
-    new.add_processes(&machine, holding)?;
+    if plan.host_processes {
+        new.show_processes(&machine, holding)?;
+    } else {
+        new.add_processes(&machine, holding)?;
+    }
     let home = home(plan);
     let tmp = new.add_scratch(home, plan, MountAttrFlags::empty()).map_err(private_root)?;
     for source in &system {
-        new.add(source, Access::Read).map_err(|error| private_root_of(&source.place, &error))?;
+        new.add(source, access(source)).map_err(|error| private_root_of(&source.place, &error))?;
     }
     let writable = new.add_named(plan, &named)?;
     new.enter().map_err(private_root)?;
     holding.enforced(Layer::PrivateRoot);
-    let has_named_folder = named.iter().any(|source| source.kind == Kind::Folder);
-    Ok(Root { scratch: [tmp, shm], home, writable, has_named_folder })
+    let mut unusual = named.iter().chain(system.iter().filter(|one| is_unusual(one)));
+    let has_unusual_folder = unusual.any(|one| one.kind == Kind::Folder);
+    Ok(Root { scratch: [tmp, shm], home, writable, has_unusual_folder })
 }
 
 /// Where the job may write. Landlock's right on a folder holds for all that is mounted below, and a pipe in a read-only mount can be
@@ -75,6 +80,16 @@ fn system(plan: &Plan, machine: &Machine) -> io::Result<Vec<Source>> {
         found.push(source);
     }
     Ok(found)
+}
+
+/// What the kernel tells of devices is read and never executed.
+fn access(source: &Source) -> Access {
+    if source.place.starts_with("/sys") { Access::ReadOnlyData } else { Access::Read }
+}
+
+/// Whether this is beside what jobs usually see.
+fn is_unusual(source: &Source) -> bool {
+    SYSTEM_PATHS.iter().all(|usual| Path::new(usual) != source.place)
 }
 
 fn system_paths(plan: &Plan) -> Vec<&Path> {
@@ -191,6 +206,20 @@ impl NewRoot {
             Err(error) => return holding.missing(Layer::MaskedProc, &error),
         }
         holding.enforced(Layer::MaskedProc);
+        Ok(())
+    }
+
+    /// Shows the machine's processes, masked and read-only. The job's namespaces still keep it from signalling them and, as it has no
+    /// right in theirs, from reading what only a debugger may: a plan that asks for this is never run with less.
+    fn show_processes(&self, machine: &Machine, holding: &mut Holding) -> Result<(), Refusal> {
+        let refused = |error: io::Error| unavailable(Layer::MaskedProc, &error);
+        mkdirat(&self.mount, "proc", FOLDER).map_err(private_root)?;
+        let source =
+            machine.open_place(Path::new("/proc")).map_err(|error| refused(error.into()))?;
+        // With what is mounted below it: the kernel parts no mount from those that cover something in it.
+        let processes = mount::tree(source.as_fd(), Access::ReadOnlyData).map_err(refused)?;
+        self.mask(&processes, machine).map_err(refused)?;
+        holding.waived(Layer::MaskedProc);
         Ok(())
     }
 
@@ -375,6 +404,7 @@ const PROC_MASKED: &[&str] = &[
     "latency_stats",
     "sched_debug",
     "scsi",
+    "sys/fs/binfmt_misc",
     "sysrq-trigger",
     "timer_list",
     "timer_stats",

@@ -16,7 +16,7 @@ use crate::refuse::unavailable;
 /// Which families of sockets a job may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sockets {
-    /// The machine's network, and what name lookups ask the kernel.
+    /// The machine's network, and its addresses and routes.
     pub(crate) network: bool,
     /// Unix sockets.
     pub(crate) local: bool,
@@ -51,7 +51,11 @@ fn rules(sockets: Sockets) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompile
     let persona = |value| rule(&[(0, SeccompCmpOp::Eq, value)]);
     rules.insert(libc::SYS_personality, vec![persona(0)?, persona(0xffff_ffff)?]);
     let families = families(sockets).map(|family| rule(&[(0, SeccompCmpOp::Eq, family)]));
-    let families: Vec<SeccompRule> = families.collect::<Result<_, _>>()?;
+    let mut families: Vec<SeccompRule> = families.collect::<Result<_, _>>()?;
+    if sockets.network {
+        families.push(routes(libc::SOCK_RAW)?);
+        families.push(routes(libc::SOCK_DGRAM)?);
+    }
     if !families.is_empty() {
         rules.insert(libc::SYS_socket, families);
     }
@@ -61,9 +65,19 @@ fn rules(sockets: Sockets) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompile
 
 fn families(sockets: Sockets) -> impl Iterator<Item = u64> {
     let local = sockets.local.then_some(libc::AF_UNIX);
-    let network = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+    let network = [libc::AF_INET, libc::AF_INET6];
     let network = network.into_iter().filter(move |_| sockets.network);
     local.into_iter().chain(network).map(|family| u64::from(family.cast_unsigned()))
+}
+
+/// What tells addresses and routes, and what name lookups ask; no other part of the kernel that speaks netlink.
+fn routes(kind: libc::c_int) -> Result<SeccompRule, seccompiler::BackendError> {
+    let is = |number: libc::c_int| u64::from(number.cast_unsigned());
+    rule(&[
+        (0, SeccompCmpOp::Eq, is(libc::AF_NETLINK)),
+        (1, SeccompCmpOp::MaskedEq(SOCKET_KIND), is(kind)),
+        (2, SeccompCmpOp::Eq, is(libc::NETLINK_ROUTE)),
+    ])
 }
 
 /// All of the conditions; each looks at the lower half of an argument, which is all that these calls look at.
@@ -110,6 +124,9 @@ const AUDIT_ARCH: u32 = 0xc000_00b7;
 
 /// The flags of `clone` that make namespaces; `CLONE_NEWTIME` shares its bit with the exit signal, which `clone` takes.
 const NAMESPACES: u64 = 0x7e02_0000;
+
+/// `SOCK_TYPE_MASK` of linux/net.h: what is above are flags.
+const SOCKET_KIND: u64 = 0xf;
 
 /// `TIOCSTI`, `TIOCLINUX`, `TIOCSCTTY`, `TIOCSETD`, `TIOCCONS`: they type, paste, take a terminal over or change what is behind it.
 const TERMINAL: &[u64] = &[0x5412, 0x541c, 0x540e, 0x5423, 0x541d];

@@ -20,7 +20,11 @@ mod limits;
 mod network;
 #[path = "sandbox/parameter.rs"]
 mod parameter;
+#[path = "sandbox/processes.rs"]
+mod processes;
 #[path = "sandbox/refusal.rs"]
 mod refusal;
+#[path = "sandbox/shipped.rs"]
+mod shipped;
 #[path = "sandbox/spawner.rs"]
 mod spawner;

@@ -92,6 +92,7 @@ fn place(bad: &BadTemplate, places: &[&Key]) -> Option<Position> {
         BadTemplate::UnknownPlaceholder(_)
         | BadTemplate::OpenOption { .. }
         | BadTemplate::TooManyParameters
+        | BadTemplate::TooManyReads
         | BadTemplate::Prose(_) => None,
     }
 }

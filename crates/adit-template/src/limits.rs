@@ -1,10 +1,12 @@
-//! What a job of a template may use, where it runs and who must agree, in a file.
+//! What a job of a template may use and see, where it runs and who must agree, in a file.
 
 use adit_domain::policy::{Matcher, Selection};
 use adit_domain::template::limits::{
     read_concurrency, read_cpu, read_memory, read_others, read_output, read_timeout,
 };
-use adit_domain::template::{Approval, Approver, Concurrency, Draft, Image, Layer, Limits};
+use adit_domain::template::{
+    Approval, Approver, BadTemplate, Concurrency, Draft, Image, Layer, Limits, MAX_READS, SeenPath,
+};
 
 use crate::fields::{Faults, Fields, flag, parse, parse_list, text};
 use crate::yaml::{Content, Node};
@@ -12,6 +14,8 @@ use crate::yaml::{Content, Node};
 /// Everything that is read here.
 pub(crate) struct Read {
     limits: Limits,
+    reads: Vec<SeenPath>,
+    sees_processes: bool,
     targets: Selection,
     concurrency: Concurrency,
     approval: Approval,
@@ -24,6 +28,8 @@ impl Read {
     /// Puts it into a draft.
     pub fn write(self, draft: &mut Draft) {
         draft.limits = self.limits;
+        draft.reads = self.reads;
+        draft.sees_processes = self.sees_processes;
         draft.targets = self.targets;
         draft.concurrency = self.concurrency;
         draft.approval = self.approval;
@@ -41,12 +47,17 @@ pub(crate) fn read<'a>(
 ) -> Read {
     let mut both = Both { top, permissions };
     let limits = read_limits(&mut both, faults);
+    let (reads, processes) = (both.take("reads"), both.take("sees_processes"));
+    let reads = agree(&reads, read_reads, faults).unwrap_or_default();
+    let sees_processes = agree(&processes, flag, faults).unwrap_or_default();
     let image = both.take("sandbox_image");
     let sandbox_image = agree(&image, |node, faults| parse(node, str::parse, faults), faults);
     let targets = top.take("targets");
     let approval = top.take("approval");
     Read {
         limits,
+        reads,
+        sees_processes,
         sandbox_image,
         targets: targets.map_or(Selection::All, |node| read_targets(node, faults)),
         concurrency: read_concurrencies(top, faults),
@@ -107,6 +118,16 @@ fn agree<T: PartialEq>(
         }
     }
     Some(value)
+}
+
+/// Reads what jobs see; of too many only as many as there may be, so that one fault is told once.
+fn read_reads(node: &Node, faults: &mut Faults) -> Option<Vec<SeenPath>> {
+    let mut reads: Vec<SeenPath> = parse_list(node, str::parse, faults);
+    if reads.len() > MAX_READS {
+        faults.note(node.at, BadTemplate::TooManyReads);
+        reads.truncate(MAX_READS);
+    }
+    Some(reads)
 }
 
 fn read_max_size(node: &Node, faults: &mut Faults) -> Option<u64> {

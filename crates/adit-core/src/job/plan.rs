@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use adit_domain::template::{AbsolutePath as Path, Layer as Word, Planned, Template};
 use adit_domain::{Code, JobId};
 use adit_wire::sandbox::{
-    AbsolutePath, Argv, Environment, JobName, Layer, Limits, PathParameter, Plan,
+    AbsolutePath, Argv, Environment, JobName, Layer, Limits, PathParameter, Plan, SYSTEM_PATHS,
 };
 
 use crate::access::Refusal;
@@ -44,7 +44,8 @@ pub(super) fn of(
         argv: Argv::try_from(planned.argv.clone()).map_err(bad)?,
         environment: Environment::default(),
         account: None,
-        system: None,
+        system: system(template)?,
+        host_processes: template.sees_processes(),
         hidden: Vec::new(),
         paths: paths(planned)?,
         allow_network: limits.allow_network,
@@ -64,6 +65,18 @@ pub(super) fn of(
         demanded: template.layers().iter().flat_map(|word| layers(*word)).copied().collect(),
     };
     serde_json::to_string(&plan).map_err(|_| Refusal::Code(Code::Internal))
+}
+
+/// What all jobs see and what this template shows besides, each once; none where that is no more than all see.
+fn system(template: &Template) -> Result<Option<Vec<AbsolutePath>>, Refusal> {
+    if template.reads().is_empty() {
+        return Ok(None);
+    }
+    let shown = template.reads().iter().map(|seen| seen.path().as_str());
+    let shown = shown.filter(|path| !SYSTEM_PATHS.contains(path));
+    let all = SYSTEM_PATHS.iter().copied().chain(shown);
+    let paths: Result<_, _> = all.map(|path| AbsolutePath::try_from(path.to_owned())).collect();
+    paths.map(Some).map_err(bad)
 }
 
 fn paths(planned: &Planned) -> Result<Vec<PathParameter>, Refusal> {

@@ -26,7 +26,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("network.yaml", include_str!("../../../../config/templates/network.yaml")),
     ("packages.yaml", include_str!("../../../../config/templates/packages.yaml")),
     ("processes.yaml", include_str!("../../../../config/templates/processes.yaml")),
-    ("services.yaml", include_str!("../../../../config/templates/services.yaml")),
     ("system.yaml", include_str!("../../../../config/templates/system.yaml")),
 ];
 

@@ -24,6 +24,9 @@ impl Template {
         self.parameters().iter().for_each(|parameter| text.parameter(parameter));
         self.required_scopes().iter().for_each(|scope| text.line("scope", scope));
         text.limits(self.limits());
+        self.reads().iter().for_each(|path| text.line("reads", path));
+        // Absent where it is not so, as `reads` is: templates from before these keys keep their digests.
+        text.maybe("sees_processes", self.sees_processes().then_some("true"));
         text.selection(self.targets());
         text.maybe("per_template", self.concurrency().per_template);
         text.maybe("per_user", self.concurrency().per_user);

@@ -262,6 +262,17 @@ fn what_people_read_holds_nothing_that_they_do_not_see() {
     );
 }
 
+#[test]
+fn a_template_shows_at_most_sixteen_paths() {
+    let shows = |count: usize| {
+        let mut one = draft("ls", &[]);
+        one.reads = (0..count).map(|n| format!("/srv/{n}").parse().unwrap()).collect();
+        Template::new(one)
+    };
+    assert_eq!(shows(16).unwrap().reads().len(), 16);
+    assert_eq!(shows(17).unwrap_err(), [BadTemplate::TooManyReads]);
+}
+
 /// Everything that may be changed in a template, with a name for the test's message.
 type Change = (&'static str, fn(&mut Draft));
 
@@ -276,6 +287,8 @@ const CHANGES: &[Change] = &[
     ("network", |d| d.limits.allow_network = true),
     ("write", |d| d.limits.allow_file_write = true),
     ("output", |d| d.limits.output_bytes += 1),
+    ("reads", |d| d.reads = vec!["/sys".parse().unwrap()]),
+    ("sees_processes", |d| d.sees_processes = true),
     ("targets", |d| {
         d.targets = Selection::Matching(crate::policy::Matcher {
             label: Some("web-*".parse().unwrap()),

@@ -33,6 +33,7 @@ fn main() {
         "survive" => survive(),
         "wait" => wait_long(),
         "kill" => kill(rest),
+        "signal" => each(rest, signal),
         "bomb" => bomb(),
         "memory" => memory(),
         "spin" => spin(),
@@ -173,7 +174,14 @@ fn sockets() {
         ("tcp6", libc::AF_INET6, libc::SOCK_STREAM, 0),
         ("raw", libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP),
         ("packet", libc::AF_PACKET, libc::SOCK_RAW, 0),
-        ("netlink", libc::AF_NETLINK, libc::SOCK_RAW, 0),
+        ("netlink", libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE),
+        ("netlink_datagram", libc::AF_NETLINK, libc::SOCK_DGRAM, libc::NETLINK_ROUTE),
+        ("netlink_diag", libc::AF_NETLINK, libc::SOCK_DGRAM, libc::NETLINK_SOCK_DIAG),
+        ("netlink_filter", libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_NETFILTER),
+        ("netlink_audit", libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_AUDIT),
+        ("netlink_uevent", libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_KOBJECT_UEVENT),
+        ("netlink_generic", libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_GENERIC),
+        ("netlink_xfrm", libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_XFRM),
         ("vsock", libc::AF_VSOCK, libc::SOCK_STREAM, 0),
         ("alg", libc::AF_ALG, libc::SOCK_SEQPACKET, 0),
         ("unix", libc::AF_UNIX, libc::SOCK_STREAM, 0),
@@ -292,6 +300,15 @@ fn kill(pids: &[String]) {
         // SAFETY: it takes numbers.
         tell(pid, c_long::from(unsafe { libc::kill(number, libc::SIGKILL) }));
     }
+}
+
+/// Asks a process to end by what `/proc` tells of it, which the kernel takes for a handle.
+fn signal(folder: &str) -> std::io::Result<()> {
+    let folder = std::fs::File::open(folder)?;
+    let (call, signal) = (libc::SYS_pidfd_send_signal, libc::SIGKILL);
+    // SAFETY: it takes numbers, and null for what it would be told besides.
+    let answer = unsafe { libc::syscall(call, folder.as_raw_fd(), signal, 0, 0) };
+    if answer < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Forks until that fails; its children wait.

@@ -220,6 +220,38 @@ fn what_is_hidden_is_not_seen_through_a_system_path() {
 }
 
 #[test]
+fn sys_is_read_and_nothing_of_it_is_written_executed_or_tells_of_the_kernels_inside() {
+    // CMD-30, JOB-17
+    let bench = Bench::new();
+    let number = "/sys/kernel/uevent_seqnum";
+    let written = ["/sys/kernel/uevent_helper", "/sys/power/state", "/sys/kernel/x"];
+    for by in BOTH {
+        let words = [&["write"][..], &written].concat();
+        let mut plan = bench.attempt(&["read", number]);
+        plan.system.as_mut().unwrap().push(path("/sys"));
+        assert_eq!(bench.run(&plan, by).answer(number), "ok", "{by:?}");
+        let mut plan = bench.attempt(&words);
+        plan.system.as_mut().unwrap().push(path("/sys"));
+        let done = bench.run(&plan, by);
+        for place in written {
+            assert!(matches!(done.answer(place), "EROFS" | "EACCES" | "ENOENT"), "{by:?} {done:?}");
+        }
+        let hidden = ["/sys/firmware", "/sys/fs/cgroup", "/sys/kernel/debug", "/sys/fs/bpf"];
+        let mut plan = crate::job::plan(&[&["ls", "-A"][..], &hidden].concat());
+        plan.system.as_mut().unwrap().push(path("/sys"));
+        let done = bench.run(&plan, by);
+        let seen = done.output.lines().filter(|line| {
+            !line.is_empty() && !line.starts_with("/sys/") && !line.starts_with("ls: ")
+        });
+        assert_eq!(seen.count(), 0, "{by:?} {done:?}");
+        let mut plan = crate::job::plan(&["grep", "-E", "^sysfs /sys sysfs ro,", "/proc/mounts"]);
+        plan.system.as_mut().unwrap().push(path("/sys"));
+        let done = bench.run(&plan, by);
+        assert!(done.output.contains("nosuid,nodev,noexec"), "{by:?} {done:?}");
+    }
+}
+
+#[test]
 fn a_pipe_in_a_named_folder_cannot_be_written() {
     // JOB-18: a read-only mount alone does not keep anybody from that.
     let bench = Bench::new();

@@ -261,6 +261,7 @@ pub fn plan(argv: &[&str]) -> Plan {
         environment: Environment::default(),
         account: None,
         system: Some(SYSTEM_PATHS.iter().map(|system| path(system)).collect()),
+        host_processes: false,
         hidden: Vec::new(),
         paths: Vec::new(),
         allow_network: false,

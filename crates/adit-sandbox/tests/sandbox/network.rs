@@ -6,7 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 
 use adit_wire::sandbox::{Layer, State};
 
-use crate::job::{BOTH, Bench, By, parameter};
+use crate::job::{BOTH, Bench, By, parameter, path};
 
 #[test]
 fn without_network_there_are_local_sockets_only() {
@@ -14,7 +14,10 @@ fn without_network_there_are_local_sockets_only() {
     let bench = Bench::new();
     for by in BOTH {
         let done = bench.run(&bench.attempt(&["sockets"]), by);
-        for name in ["tcp", "udp", "tcp6", "raw", "packet", "netlink", "vsock", "alg"] {
+        for name in ["tcp", "udp", "tcp6", "raw", "packet", "vsock", "alg"] {
+            assert_eq!(done.answer(name), "EPERM", "{by:?} {name}");
+        }
+        for name in ROUTES.iter().chain(OTHER_NETLINK) {
             assert_eq!(done.answer(name), "EPERM", "{by:?} {name}");
         }
         assert_eq!(done.answer("unix"), "ok");
@@ -61,6 +64,23 @@ fn with_network_raw_sockets_are_not() {
 }
 
 #[test]
+fn with_network_netlink_tells_of_addresses_and_routes_and_of_nothing_else() {
+    // CMD-30, JOB-19
+    let bench = Bench::new();
+    for by in BOTH {
+        let mut plan = bench.attempt(&["sockets"]);
+        plan.allow_network = true;
+        let done = bench.run(&plan, by);
+        for name in ROUTES {
+            assert_eq!(done.answer(name), "ok", "{by:?} {name}");
+        }
+        for name in OTHER_NETLINK {
+            assert_eq!(done.answer(name), "EPERM", "{by:?} {name}");
+        }
+    }
+}
+
+#[test]
 fn an_abstract_socket_is_not_reached_even_with_network() {
     // JOB-19: X11 and D-Bus.
     let bench = Bench::new();
@@ -90,7 +110,7 @@ fn an_abstract_socket_is_not_reached_even_without_landlock() {
 }
 
 #[test]
-fn a_socket_in_a_named_folder_is_not_reached() {
+fn a_socket_in_a_folder_that_is_not_a_usual_one_is_not_reached() {
     // JOB-17, JOB-19: a read-only mount alone does not keep anybody from connecting.
     let bench = Bench::new();
     let folder = bench.make_folder("named");
@@ -102,6 +122,20 @@ fn a_socket_in_a_named_folder_is_not_reached() {
         let mut plan = bench.attempt(&["connect", socket]);
         plan.paths = vec![parameter(&folder, &folder)];
         assert_eq!(bench.run(&plan, by).answer(socket), "EPERM");
+        plan.paths.clear();
+        plan.system.as_mut().unwrap().push(path(folder.to_str().unwrap()));
+        assert_eq!(bench.run(&plan, by).answer(socket), "EPERM");
     }
     assert_eq!(bench.attempt_outside(&["connect", socket]), format!("{socket}=ok\n"));
 }
+
+const ROUTES: &[&str] = &["netlink", "netlink_datagram"];
+
+const OTHER_NETLINK: &[&str] = &[
+    "netlink_diag",
+    "netlink_filter",
+    "netlink_audit",
+    "netlink_uevent",
+    "netlink_generic",
+    "netlink_xfrm",
+];

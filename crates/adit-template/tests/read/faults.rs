@@ -39,6 +39,30 @@ fn an_unknown_key_is_refused_with_what_was_meant() {
 }
 
 #[test]
+fn what_no_job_sees_is_refused_with_its_place() {
+    // JOB-17
+    for (reads, fault) in [
+        ("[/var/lib/dpkg, /]", "4:28: `/` is the whole machine: list what is needed of it"),
+        ("[/proc/1]", "4:13: `/proc` and what is under it is shown to no job"),
+        ("[/dev]", "4:13: `/dev` and what is under it is shown to no job"),
+        ("[/etc/shadow]", "4:13: `/etc/shadow` and what is under it is shown to no job"),
+        ("[/root]", "4:13: `/root` and what is under it is shown to no job"),
+        ("[/home/ann]", "4:13: `/home` and what is under it is shown to no job"),
+        ("[/var/../etc]", "4:13: must not have a component `.` or `..`"),
+        ("[var]", "4:13: must be an absolute path, which begins with `/`"),
+        ("[/sys, /sys/]", "4:19: this is listed twice"),
+        ("/sys", "4:12: this is a list, such as `[one, two]`"),
+    ] {
+        assert_eq!(bad(&format!("command: ls\nreads: {reads}")), [fault]);
+    }
+    let many: Vec<String> = (0..17).map(|number| format!("/srv/{number}")).collect();
+    assert_eq!(
+        bad(&format!("command: ls\nreads: [{}]", many.join(", "))),
+        ["4:12: `reads` lists at most 16 paths"]
+    );
+}
+
+#[test]
 fn a_key_that_stands_there_twice_is_refused() {
     // JOB-09
     assert_eq!(

@@ -78,6 +78,18 @@ targets:
 }
 
 #[test]
+fn what_jobs_see_stands_in_the_template_or_under_permissions() {
+    let body = "reads: [/var/lib/dpkg, /sys]\nsees_processes: true";
+    let top = one(&format!("command: ls\n{body}"));
+    let indented: String = body.lines().map(|line| format!("  {line}\n")).collect();
+    assert_eq!(top, one(&format!("command: ls\npermissions:\n{indented}")));
+    let reads: Vec<String> = top.reads().iter().map(ToString::to_string).collect();
+    assert_eq!((reads, top.sees_processes()), (vec!["/var/lib/dpkg".into(), "/sys".into()], true));
+    let plain = one("command: ls");
+    assert!(plain.reads().is_empty() && !plain.sees_processes());
+}
+
+#[test]
 fn pattern_has_two_spellings() {
     // CMD-2, JOB-09
     for key in ["pattern", "validation"] {

@@ -48,6 +48,8 @@ pub struct Plan {
     pub account: Option<Account>,
     /// What is seen of the machine, read-only; [`SYSTEM_PATHS`] without.
     pub system: Option<Vec<AbsolutePath>>,
+    /// Whether the job sees the machine's processes instead of its own.
+    pub host_processes: bool,
     /// What is never seen, whatever else is: the agent's own folder.
     pub hidden: Vec<AbsolutePath>,
     /// What the caller named.
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     const PLAN: &str = r#"{"job":"j-1","argv":["ls","/x"],"environment":{"TERM":"dumb"},"account":{"uid":1,"gid":2},
-        "system":["/usr"],"hidden":["/var/lib/adit"],"paths":[{"name":"p","value":"/x","allowed":["/x"],"forbidden":[]}],
+        "system":["/usr"],"host_processes":false,"hidden":["/var/lib/adit"],"paths":[{"name":"p","value":"/x","allowed":["/x"],"forbidden":[]}],
         "allow_network":false,"allow_file_write":false,"demanded":["landlock"],
         "limits":{"timeout_ms":1,"grace_ms":0,"memory_bytes":1,"pids":1,"cpu_millicores":500,"cpu_seconds":1,"open_files":1,
         "file_bytes":1,"scratch_bytes":1,"scratch_files":1}}"#;
