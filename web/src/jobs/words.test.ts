@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { again, filled, isOver, lasted, layerWord, outcome, STATES, stateWord } from "./words";
+import { again, agreed, filled, isOver, lasted, layerWord, outcome, STATES, stateWord } from "./words";
 
-test("every state has a word, and three of four say that it is over", () => {
+test("every state has a word, and most say that it is over", () => {
   expect(STATES.map(stateWord)).not.toContain(undefined);
-  expect(STATES.filter((status) => !isOver({ status }))).toEqual(["queued", "running"]);
+  expect(STATES.filter((status) => !isOver({ status }))).toEqual(["awaiting_consent", "queued", "running"]);
   expect(stateWord("new")).toBe("new");
 });
 
@@ -14,6 +14,11 @@ test("a reason goes before a signal, and a signal before a status", () => {
   expect(outcome({ status: "failed", exit_code: 2 })).toBe("It ended with exit status 2.");
   expect(outcome({ status: "succeeded", exit_code: 0 })).toBe("It ended with exit status 0.");
   expect(outcome({ status: "running" })).toBe("");
+});
+
+test("who must agree and who did is a sentence", () => {
+  expect(agreed({ consents: [], consents_needed: 1 })).toBe("Somebody else must agree before it runs.");
+  expect(agreed({ consents: ["user:bob"], consents_needed: 2 })).toBe("2 others must agree before it runs; bob did.");
 });
 
 test("a length is as exact as it is short", () => {

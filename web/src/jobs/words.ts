@@ -3,7 +3,16 @@ import { duration } from "../app/words";
 import { writeWish } from "../commands/template";
 
 /** Every state of a job, in the order of its life. */
-export const STATES = ["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "lost"] as const;
+export const STATES = [
+  "awaiting_consent",
+  "queued",
+  "running",
+  "succeeded",
+  "failed",
+  "timed_out",
+  "cancelled",
+  "lost",
+] as const;
 
 /** The word for a state. */
 export function stateWord(status: string): string {
@@ -11,6 +20,7 @@ export function stateWord(status: string): string {
 }
 
 const WORDS: Record<string, string> = {
+  awaiting_consent: "Awaits consent",
   queued: "Queued",
   running: "Running",
   succeeded: "Succeeded",
@@ -21,7 +31,7 @@ const WORDS: Record<string, string> = {
 };
 
 export function isOver({ status }: Pick<Job, "status">): boolean {
-  return status !== "queued" && status !== "running";
+  return status !== "awaiting_consent" && status !== "queued" && status !== "running";
 }
 
 /** How a job ended, in a sentence; empty while it has not. */
@@ -30,6 +40,13 @@ export function outcome(job: Pick<Job, "status" | "reason" | "signal" | "exit_co
   if (job.signal) return `The signal SIG${job.signal} ended it.`;
   if (job.exit_code === null || job.exit_code === undefined) return "";
   return job.exit_code === 0 ? "It ended with exit status 0." : `It ended with exit status ${job.exit_code}.`;
+}
+
+/** Who agreed to a job that others must agree to, in a sentence. */
+export function agreed({ consents, consents_needed }: Pick<Job, "consents" | "consents_needed">): string {
+  const others = consents_needed === 1 ? "Somebody else must agree" : `${consents_needed} others must agree`;
+  const names = consents.map((name) => name.replace(/^[a-z]+:/, "")).join(", ");
+  return names ? `${others} before it runs; ${names} did.` : `${others} before it runs.`;
 }
 
 /** A length of time as short as it is: "30 ms", "1.2 s", "2 min 5 s". */
