@@ -42,6 +42,7 @@ fn main() {
         "core" => core(),
         "ipc" => ipc(),
         "gain" => gain(),
+        "raise" => each(rest, raise),
         "without" => without(rest),
         other => panic!("no attempt is called {other}"),
     }
@@ -401,6 +402,17 @@ fn gain() {
     for line in status.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name))) {
         println!("{}", line.split_whitespace().collect::<Vec<_>>().join(" "));
     }
+}
+
+/// Takes every capability, into one of the three sets or all.
+fn raise(sets: &str) -> std::io::Result<()> {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let of = |name: &str| {
+        if sets.contains(name) { CapabilitySet::all() } else { CapabilitySet::empty() }
+    };
+    let (effective, permitted) = (of("effective"), of("permitted"));
+    let sets = CapabilitySets { effective, permitted, inheritable: of("inheritable") };
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// Executes a program for which a system call is refused: `without NAME ERRNO PROGRAM ARGUMENTS`.

@@ -21,6 +21,20 @@ fn a_job_has_no_capability_and_gains_none() {
 }
 
 #[test]
+fn a_job_gives_up_capabilities_and_takes_none() {
+    // JOB-21: programs give theirs up before they begin, and may; `none` is that.
+    let bench = Bench::new();
+    for by in BOTH {
+        let sets = ["effective", "permitted", "inheritable", "effective+permitted"];
+        let done = bench.run(&bench.attempt(&[&["raise"], &sets[..], &["none"]].concat()), by);
+        for set in sets {
+            assert_eq!(done.answer(set), "EPERM", "{by:?} {set}");
+        }
+        assert_eq!(done.answer("none"), "ok", "{by:?}");
+    }
+}
+
+#[test]
 fn a_setuid_program_gives_nothing() {
     // JOB-21
     let bench = Bench::new();
