@@ -83,8 +83,7 @@ async fn what_was_taken_in_runs_once_or_ends_with_a_reason_however_often_the_gat
         } else {
             assert!(job["reason"]["code"].is_string(), "{job}");
         }
-        let starts =
-            gateway.admin.get(&format!("/api/v1/audit?event=job.start&limit=200")).await.ok();
+        let starts = gateway.admin.get("/api/v1/audit?event=job.start&limit=200").await.ok();
         let of = starts["items"].as_array().unwrap().iter();
         let times = of.filter(|event| event["target"]["id"] == job["session_id"]).count();
         assert!(times <= 1, "{id} began {times} times");
