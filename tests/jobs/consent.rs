@@ -131,3 +131,38 @@ async fn a_job_that_awaits_consent_is_cancelled_by_its_own_user() {
     assert_eq!(ann.delete(&format!("/jobs/{id}")).await.status, 202);
     assert_eq!(over(&ann, id).await["status"], "cancelled");
 }
+
+#[tokio::test]
+async fn who_is_to_agree_lists_what_awaits_them_and_nothing_else() {
+    // BEY-6, JOB-33
+    let (gateway, ann, bob, _) = world().await;
+    let before = super::run(&gateway, "nap", json!({})).await;
+    let job = ask(&gateway, &ann, "one", json!({"text": "x"})).await;
+    let after = super::run(&gateway, "nap", json!({})).await;
+    let listed = bob.get("/jobs").await.ok();
+    let ids: Vec<&Value> =
+        listed["items"].as_array().unwrap().iter().map(|one| &one["job_id"]).collect();
+    assert_eq!(ids, [&job["job_id"]], "{} {}", before["job_id"], after["job_id"]);
+}
+
+#[tokio::test]
+async fn a_job_of_a_role_that_wants_a_second_factor_runs_if_it_was_fresh_when_it_was_asked_for() {
+    // BEY-3
+    let (gateway, ..) = world().await;
+    let name = json!({"name": "eve"});
+    let eve =
+        gateway.admin.post("/api/v1/users", name).await.ok()["id"].as_str().unwrap().to_owned();
+    let grant = json!({"principal": "user:eve", "role": "operator", "conditions": {"secondFactorWithinSeconds": 600}});
+    let granted = gateway.admin.post("/api/v1/grants", grant).await;
+    assert!(granted.status.is_success(), "{}", granted.text);
+    let token =
+        gateway.admin.post(&format!("/api/v1/users/{eve}/tokens"), json!({"name": "t"})).await.ok();
+    let api = gateway.api(token["token"].as_str().unwrap());
+    let body = json!({"command": "nap", "target": gateway.machine});
+    assert_eq!(api.post("/execute", body.clone()).await.code(), "access.second_factor");
+    let shown = "UPDATE credentials SET second_factor_at = (SELECT max(created_at) FROM credentials) WHERE kind = 'api_token'";
+    gateway.sql(shown);
+    let accepted = api.post("/execute", body).await.ok();
+    let done = over(&api, accepted["job_id"].as_str().unwrap()).await;
+    assert_eq!(done["status"], "succeeded", "{done}");
+}

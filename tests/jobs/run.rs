@@ -256,3 +256,16 @@ async fn a_job_that_is_cancelled_as_it_begins_does_not_go_on() {
     eventually("the end of all", async || processes("/usr/bin/sleep 438").is_empty().then_some(()))
         .await;
 }
+
+#[tokio::test]
+async fn a_follower_misses_nothing_of_what_is_written_fast() {
+    // CMD-13
+    let gateway = start("").await;
+    let expected: String = (1..=150_000).map(|n| format!("{n}\n")).collect();
+    for _ in 0..3 {
+        let id = execute(&gateway.admin, &gateway, "count", json!({"n": 150_000})).await;
+        let seen = gateway.admin.get(&format!("/jobs/{id}/output?follow=true")).await.text;
+        assert_eq!(seen.len(), expected.len());
+        assert!(seen == expected);
+    }
+}

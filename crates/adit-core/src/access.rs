@@ -170,7 +170,23 @@ impl Gateway {
         target: Target,
         about: Option<Party>,
     ) -> Result<Permit, Refusal> {
-        let facts = self.facts_of(caller).await?;
+        self.permit_since(caller, None, wanted, target, about).await
+    }
+
+    /// Does the same for what was asked for earlier and begins now: a second factor that was fresh then is fresh enough.
+    ///
+    /// # Errors
+    /// [`Refusal`] with the policy's reason.
+    pub(crate) async fn permit_since(
+        &self,
+        caller: &Caller,
+        since: Option<Timestamp>,
+        wanted: Capabilities,
+        target: Target,
+        about: Option<Party>,
+    ) -> Result<Permit, Refusal> {
+        let mut facts = self.facts_of(caller).await?;
+        facts.circumstances.since = since;
         match policy::authorize(&facts, wanted, &target, self.clock.now()) {
             Ok(permit) => Ok(permit),
             Err(denial) => Err(self.refuse(caller, wanted, denial, about).await),

@@ -88,6 +88,9 @@ pub struct Wish {
 /// The longest name of a wish, in bytes: a UUID with room.
 const MAX_KEY_BYTES: usize = 128;
 
+/// The longest plan with its arguments, in bytes: it goes to its machine in one message of the link, which holds 64 KiB.
+const MAX_PLAN_BYTES: usize = 40 * 1024;
+
 /// The jobs of this gateway.
 #[derive(Debug)]
 pub struct Jobs {
@@ -146,6 +149,13 @@ impl Jobs {
         self.lock().running.insert(id, running);
     }
 
+    /// Forgets a job that waited and is over.
+    pub(crate) fn forget(&self, id: JobId) {
+        let mut state = self.lock();
+        state.queue.remove(id);
+        state.waiting.remove(&id);
+    }
+
     /// Frees the place of a job that is over.
     pub(crate) fn free(&self, id: JobId) {
         self.lock().running.remove(&id);
@@ -154,6 +164,8 @@ impl Jobs {
 
     /// Wakes whoever gives jobs out: a machine came.
     pub(crate) fn look(&self) {
+        // What waits for it may have been asked for long ago.
+        self.lock().seen = None;
         self.wake.notify_one();
     }
 
@@ -207,7 +219,7 @@ impl Gateway {
         let tenant = self.store.tenant(caller.principal.tenant);
         match tenant.submit_job(new, self.settings.jobs.limits, tell).await? {
             Submitted::New(job) => {
-                if job.state == JobState::Queued {
+                if job.state == JobState::Queued && runs_here(job.machine, &self.hub) {
                     self.jobs.push(queued(&job), &job.asked.template);
                 }
                 self.bus.tell(job.tenant, Change::Jobs);
@@ -248,6 +260,11 @@ impl Gateway {
         let parameters = json!(parameters).to_string();
         let timeout_s = wish.timeout_s.unwrap_or(u32::MAX).clamp(1, template.limits().timeout_s);
         let plan = plan::of(id, template, planned, timeout_s)?;
+        let argv_bytes: usize = planned.argv.iter().map(String::len).sum();
+        if plan.len() + argv_bytes > MAX_PLAN_BYTES {
+            let sentence = "The values together are longer than a machine takes, which is 40 KiB.";
+            return Err(Refusal::Said(Code::JobParameters, sentence.to_owned()));
+        }
         let needs: Vec<&str> = template.required_scopes().iter().map(NeededScope::as_str).collect();
         // The version is in it, so that a key does not stand for what an operator has changed since.
         let request_hash = Digest::of(
@@ -363,7 +380,8 @@ impl Gateway {
     /// [`Code::JobOver`] for one that is over, [`Code::JobUnknown`], or policy's reason.
     pub async fn cancel_job(&self, caller: &Caller, id: JobId) -> Result<(), Refusal> {
         let job = self.find_job(caller, id).await?;
-        if !caller.owns(job.principal.id, OWN) {
+        let cancels = Capabilities::of(&[Capability::JobRun, Capability::JobCancel]);
+        if !caller.owns(job.principal.id, cancels) {
             let machine = self.store.tenant(job.tenant).find_machine(job.machine).await?;
             let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
             let wanted = Capabilities::of(&[Capability::JobCancel]);
@@ -389,6 +407,7 @@ impl Gateway {
         for from in [JobState::Awaiting, JobState::Queued] {
             let (how, waiting) = (how.clone(), waiting.clone());
             if tenant.end_job(id, from, how, now, waiting).await?.is_some() {
+                self.jobs.forget(id);
                 self.bus.tell(job.tenant, Change::Jobs);
                 return Ok(());
             }
@@ -405,7 +424,11 @@ impl Gateway {
         let row = self.store.tenant(job.tenant).find_session(session).await?;
         let Some(row) = row.filter(|row| row.started_at.is_some()) else { return Ok(()) };
         if let Some(other) = self.other_gateway(&row) {
-            return self.end_elsewhere(&row, other, Code::JobCancelled).await;
+            // One that does not hear it now reads it in the database within a second.
+            if let Err(refusal) = self.end_elsewhere(&row, other, Code::JobCancelled).await {
+                tracing::debug!(job.id = %job.id, %refusal, "another gateway does not hear that a job is cancelled");
+            }
+            return Ok(());
         }
         self.sessions.end(session, EndReason::Because(Code::JobCancelled));
         Ok(())
@@ -458,9 +481,10 @@ impl Needs {
 
     /// Reads what a job's row says; a name that is none asks for what nobody holds.
     pub(crate) fn read(text: &str) -> Self {
-        Self::of(
-            text.split(' ').filter(|name| !name.is_empty()).filter_map(|name| name.parse().ok()),
-        )
+        let names = text.split(' ').filter(|name| !name.is_empty());
+        // What stands there was a scope when it was written; what cannot be read is asked for as what nobody holds.
+        let nobody = || "unreadable".parse().ok();
+        Self::of(names.filter_map(|name| name.parse().ok().or_else(nobody)))
     }
 
     fn target(&self, machine: &Machine, on: Selection) -> Target {

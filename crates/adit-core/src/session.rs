@@ -60,6 +60,8 @@ pub struct Hand {
     pub writer: Vec<u8>,
     /// Where its unacknowledged input begins.
     pub input_position: u64,
+    /// How long the session may last that is opened for it, if that is shorter than any may.
+    pub longest: Option<std::time::Duration>,
 }
 
 /// A viewer that was admitted.
@@ -84,6 +86,9 @@ pub const OWN: Capabilities = Capabilities::of(&[
     Capability::TerminalInput,
     Capability::TerminalView,
 ]);
+
+/// How much longer than its time a job's session may last: its machine gets it, begins, ends it and sends what it wrote.
+const JOB_MARGIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What a session's beginning is called, and in words.
 const SHELL_START: (&str, &str) = ("terminal_session_start", "opened a session");
@@ -151,17 +156,25 @@ impl Gateway {
                 return Err(refusal);
             }
         };
-        let hand = Hand::default();
+        // Its machine ends it in time; a machine that does not say so must not hold its place.
+        let timeout = std::time::Duration::from_millis(job.asked.timeout_ms);
+        let hand = Hand { longest: Some(timeout + JOB_MARGIN), ..Hand::default() };
         let (session, is_here) = self.begin(&caller, &ticket, &permit, &machine, &hand).await?;
         if let Err(code) = self.send_open(&session, is_here).await {
             self.sessions.end(session.id, EndReason::Because(code));
         }
         // Whoever cancelled it before its session was there left it to this look.
-        let now = self.store.tenant(job.tenant).find_job(job.id).await?;
-        match now.filter(|job| job.cancelled_at.is_some()) {
-            Some(job) => self.end_cancelled(&job).await,
-            None => Ok(()),
+        let look = async {
+            let now = self.store.tenant(job.tenant).find_job(job.id).await?;
+            match now.filter(|job| job.cancelled_at.is_some()) {
+                Some(job) => self.end_cancelled(&job).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(refusal) = look.await {
+            tracing::warn!(job.id = %job.id, %refusal, "nobody knows whether a job was cancelled as it began");
         }
+        Ok(())
     }
 
     /// Spends a ticket and decides about it with today's facts.
@@ -204,10 +217,15 @@ impl Gateway {
         if !opens_job {
             return self.permit_machine(caller, ticket.capabilities, machine).await;
         }
-        let session = self.store.tenant(ticket.tenant).find_session(ticket.session).await?;
-        let named = (ticket.session, session.and_then(|session| session.job));
-        let target = self.target_of_session(ticket.tenant, named, machine).await?;
-        self.permit(caller, ticket.capabilities, target, Some(machine_party(machine))).await
+        let tenant = self.store.tenant(ticket.tenant);
+        let session = tenant.find_session(ticket.session).await?;
+        let id = session.and_then(|session| session.job).ok_or(Refusal::Code(Code::JobUnknown))?;
+        let job = tenant.find_job(id).await?.ok_or(Refusal::Code(Code::JobUnknown))?;
+        let target =
+            self.target_of_session(ticket.tenant, (ticket.session, Some(id)), machine).await?;
+        let about = Some(machine_party(machine));
+        let asked = Some(job.created_at);
+        self.permit_since(caller, asked, ticket.capabilities, target, about).await
     }
 
     // RES-12
@@ -260,7 +278,9 @@ impl Gateway {
         hand: &Hand,
     ) -> Result<(Session, bool), Refusal> {
         if self.sessions.count() >= self.settings.sessions_total {
-            self.end_unopened(ticket, Code::TooMany).await;
+            if !permit.capabilities().has(Capability::JobRun) {
+                self.end_unopened(ticket, Code::TooMany).await;
+            }
             return Err(Code::TooMany.into());
         }
         let is_here = self.hub.is_here(machine.id);
@@ -344,7 +364,8 @@ impl Gateway {
     ) -> Result<Opening, Refusal> {
         let now = self.clock.now();
         let (cols, rows) = self.first_size(ticket, hand).await?;
-        let ends_at = now + self.settings.max_length;
+        let longest = hand.longest.unwrap_or(self.settings.max_length);
+        let ends_at = now + longest.min(self.settings.max_length);
         let is_job = permit.capabilities().has(Capability::JobRun);
         let open = OpenSession {
             id: ticket.session,
@@ -685,7 +706,8 @@ fn spawn_of(session: &Session, job: Option<pb::Job>) -> pb::Spawn {
     pb::Spawn {
         cols: u32::from(session.cols),
         rows: u32::from(session.rows),
-        command: session.command.clone(),
+        // A job's arguments are in its plan.
+        command: if job.is_some() { Vec::new() } else { session.command.clone() },
         pty: session.pty || session.kind == SessionKind::Shell,
         env: session.env.iter().cloned().collect(),
         job,

@@ -219,18 +219,22 @@ impl Gateway {
         let tenant = self.store.tenant(job.tenant);
         let machine = tenant.find_machine(job.machine).await?;
         let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
+        // A sign-in that has ended is refused, and audited, when the ticket is redeemed.
+        let standing = self.store.find_standing(job.asked.credential, self.clock.now()).await?;
         let caller = Caller {
             principal: job.principal.clone(),
             credential: job.asked.credential,
             address: job.asked.client.as_deref().and_then(|text| text.parse().ok()),
-            second_factor_at: None,
+            second_factor_at: standing.and_then(|standing| standing.second_factor_at),
             limit: None,
             client: None,
         };
         let wanted = Needs::read(&job.asked.needs).capabilities;
         let named = (session, Some(job.id));
         let target = self.target_of_session(job.tenant, named, &machine).await?;
-        let permit = self.permit(&caller, wanted, target, Some(machine_party(&machine))).await?;
+        let about = Some(machine_party(&machine));
+        let permit =
+            self.permit_since(&caller, Some(job.created_at), wanted, target, about).await?;
         let now = self.clock.now();
         let ticket = Ticket {
             id: TicketId::new(&*self.ids),
@@ -284,7 +288,7 @@ impl Gateway {
             return Err(ended_refusal(&session));
         }
         let machine = self.machine_of_session(&session).await?;
-        let own = session.principal.id == caller.principal.id;
+        let own = caller.owns(session.principal.id, Capabilities::of(&[Capability::JobRun]));
         let wanted = if own { Capability::JobRun } else { Capability::JobView };
         let permit = self.permit_machine(caller, Capabilities::of(&[wanted]), &machine).await?;
         let now = self.clock.now();

@@ -416,15 +416,16 @@ pub async fn list(
     let tenant = app.gateway.store.tenant(caller.principal.tenant);
     let page = tenant.list_jobs(&filter, &paging).await?;
     let mut items = Vec::with_capacity(page.items.len());
-    let mut seen: BTreeMap<(adit_domain::MachineId, bool), bool> = BTreeMap::new();
+    let mut seen: BTreeMap<(adit_domain::MachineId, bool, bool), bool> = BTreeMap::new();
     for job in &page.items {
         let own = job.principal.id == caller.principal.id;
         // The same question for every job of a machine.
-        let may = match seen.get(&(job.machine, own)) {
+        let question = (job.machine, own, job.state == JobState::Awaiting);
+        let may = match seen.get(&question) {
             Some(may) => *may,
             None => app.gateway.may_see_job(&caller, job).await?,
         };
-        seen.insert((job.machine, own), may);
+        seen.insert(question, may);
         if may {
             items.push(shown(&app, &caller, job));
         }

@@ -101,6 +101,7 @@ async fn binary(
         output_position: redeem.output_position,
         writer: redeem.writer.to_vec(),
         input_position: redeem.input_position,
+        longest: None,
     };
     let presented = Presented { ticket: &redeem.ticket, proof: &redeem.proof };
     let admission = match app.gateway.admit(presented, hand, address).await {

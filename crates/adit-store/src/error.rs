@@ -110,5 +110,7 @@ impl From<sqlx::Error> for StoreError {
 fn is_statements_own(error: &dyn sqlx::error::DatabaseError) -> bool {
     use sqlx::error::ErrorKind;
     let retryable = matches!(error.code().as_deref(), Some("40P01" | "40001" | "55P03" | "57014"));
-    retryable || !matches!(error.kind(), ErrorKind::Other)
+    // What the statement was given is no such value (class 22): its own fault, and nobody else's.
+    let bad_value = error.code().is_some_and(|code| code.len() == 5 && code.starts_with("22"));
+    retryable || bad_value || !matches!(error.kind(), ErrorKind::Other)
 }

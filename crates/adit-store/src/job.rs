@@ -10,7 +10,7 @@ use adit_domain::{
 
 use crate::page::{HIGHEST, List, Place};
 use crate::principal::read_principal;
-use crate::sql::{Row, args, stored};
+use crate::sql::{Dialect, Row, args, stored};
 use crate::tx::{Scope, Tx};
 use crate::{Cursor, NewEvent, Page, Paging, Store, StoreError, TenantStore};
 
@@ -217,15 +217,20 @@ impl TenantStore {
         .await
     }
 
-    /// Lets a job wait again whose machine was given nothing. Tells whether it does.
+    /// Lets a job wait again whose machine was given nothing, unless it was cancelled. Tells whether it does.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn requeue_job(&self, id: JobId, session: SessionId) -> Result<bool, StoreError> {
-        let sql = "UPDATE jobs SET state = 'queued', session_id = NULL, started_at = NULL, gateway_id = NULL \
-             WHERE tenant_id = $1 AND id = $2 AND state = 'running' AND session_id = $3";
-        let done =
-            self.write(crate::silent, move |tx| Box::pin(tx.run(sql, args![id, session]))).await?;
+    pub async fn requeue_job(
+        &self,
+        id: JobId,
+        session: SessionId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let sql = "UPDATE jobs SET state = 'queued', session_id = NULL, started_at = NULL, gateway_id = NULL, queued_at = $4 \
+             WHERE tenant_id = $1 AND id = $2 AND state = 'running' AND session_id = $3 AND cancelled_at IS NULL";
+        let own = args![id, session, at];
+        let done = self.write(crate::silent, move |tx| Box::pin(tx.run(sql, own))).await?;
         Ok(done > 0)
     }
 
@@ -244,12 +249,9 @@ impl TenantStore {
     where
         E: FnOnce(&Option<Job>) -> Vec<NewEvent> + Send + 'static,
     {
-        let stands = "SELECT 1 FROM jobs WHERE tenant_id = $1 AND id = $2 AND state = $3";
         self.write(tell, move |tx| {
             Box::pin(async move {
-                if tx.row(stands, args![id, from.as_str()]).await?.is_none()
-                    || !end(tx, id, &how, at, None).await?
-                {
+                if !end(tx, id, Some(from), &how, at, None).await? {
                     return Ok(None);
                 }
                 tx.row(FIND, args![id]).await?.map(|mut row| read(&mut row)).transpose()
@@ -361,8 +363,8 @@ impl Store {
         after: Option<(Timestamp, JobId)>,
         limit: u32,
     ) -> Result<Vec<(Timestamp, QueuedJob, String)>, StoreError> {
-        let sql = "SELECT created_at, id, tenant_id, principal_id, machine_id, template FROM jobs WHERE state = 'queued' AND (created_at, id) > ($1, $2) \
-             ORDER BY created_at, id LIMIT $3";
+        let sql = "SELECT queued_at, id, tenant_id, principal_id, machine_id, template FROM jobs WHERE state = 'queued' AND (queued_at, id) > ($1, $2) \
+             ORDER BY queued_at, id LIMIT $3";
         let (at, id) = after.unwrap_or((Timestamp(i64::MIN), JobId(uuid::Uuid::nil())));
         let rows = self.reads().rows(Scope::System, sql, args![at, id, i64::from(limit)]).await?;
         rows.into_iter().map(|mut row| read_queued(&mut row)).collect()
@@ -377,7 +379,7 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<QueuedJob>, StoreError> {
-        let sql = "SELECT created_at, id, tenant_id, principal_id, machine_id, template FROM jobs WHERE state = 'queued' AND created_at < $1 \
+        let sql = "SELECT queued_at, id, tenant_id, principal_id, machine_id, template FROM jobs WHERE state = 'queued' AND queued_at < $1 \
              UNION ALL SELECT created_at, id, tenant_id, principal_id, machine_id, template FROM jobs \
              WHERE state = 'awaiting_consent' AND created_at < $1 LIMIT $2";
         let rows = self.reads().rows(Scope::System, sql, args![before, i64::from(limit)]).await?;
@@ -399,6 +401,16 @@ impl Store {
 }
 
 impl Store {
+    /// Lists the jobs that this gateway gave out and that somebody cancelled, maybe at another.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list_cancelled_jobs(&self) -> Result<Vec<Job>, StoreError> {
+        let sql = job!("j.state = 'running' AND j.gateway_id = $1 AND j.cancelled_at IS NOT NULL");
+        let rows = self.reads().rows(Scope::System, sql, args![self.gateway()]).await?;
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
+    }
+
     /// Lists the jobs that another gateway gave out, which has not said since a time that it lives, and that have no live session.
     ///
     /// # Errors
@@ -433,8 +445,8 @@ async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted
         return Ok(Submitted::Full);
     }
     let sql = "INSERT INTO jobs (tenant_id, id, principal_id, machine_id, credential_id, client, template, version, needs, parameters, argv, plan, \
-         output_bytes, timeout_ms, idempotent, consents, content, state, idempotency_key, request_hash, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+         output_bytes, timeout_ms, idempotent, consents, content, state, idempotency_key, request_hash, created_at, queued_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21)";
     let state = if asked.consents > 0 { JobState::Awaiting } else { JobState::Queued };
     let own = args![
         new.id,
@@ -470,6 +482,11 @@ async fn consent(
     who: Principal,
     at: Timestamp,
 ) -> Result<Consented, StoreError> {
+    // Two who agree at once through two gateways both count: the second waits for the first. In SQLite there is one writer.
+    if tx.dialect() == Dialect::Postgres {
+        let lock = "SELECT 1 FROM jobs WHERE tenant_id = $1 AND id = $2 FOR UPDATE";
+        tx.rows(lock, args![id]).await?;
+    }
     let Some(mut row) = tx.row(FIND, args![id]).await? else { return Ok(Consented::NotAwaited) };
     let job = read(&mut row)?;
     if job.state != JobState::Awaiting || job.principal.id == who.id {
@@ -482,25 +499,25 @@ async fn consent(
     if tx.run(add, args![id, who.id, who.name.to_string(), at]).await? == 0 {
         return Ok(Consented::NotAwaited);
     }
-    // Two who agree at once through two gateways both count: the row of the job is changed by the one who sees enough.
-    let enough = "UPDATE jobs SET state = 'queued' WHERE tenant_id = $1 AND id = $2 AND state = 'awaiting_consent' \
+    let enough = "UPDATE jobs SET state = 'queued', queued_at = $3 WHERE tenant_id = $1 AND id = $2 AND state = 'awaiting_consent' \
          AND consents <= (SELECT count(*) FROM job_consents c WHERE c.tenant_id = $1 AND c.job_id = $2)";
-    let is_enough = tx.run(enough, args![id]).await? > 0;
+    let is_enough = tx.run(enough, args![id, at]).await? > 0;
     let mut row = tx.row(FIND, args![id]).await?.ok_or(StoreError::Corrupt("job"))?;
     let job = Box::new(read(&mut row)?);
     Ok(if is_enough { Consented::Enough(job) } else { Consented::Noted(job) })
 }
 
-/// Ends a job; the first end counts. Tells whether this was it.
+/// Ends a job that is in a state, or in any that is no end; the first end counts. Tells whether this was it.
 pub(crate) async fn end(
     tx: &mut Tx,
     id: JobId,
+    from: Option<JobState>,
     how: &JobEnd,
     at: Timestamp,
     report: Option<String>,
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE jobs SET state = $3, ended_at = $4, exit_status = $5, signal = $6, reason = $7, report = $8 \
-         WHERE tenant_id = $1 AND id = $2 AND state IN ('awaiting_consent', 'queued', 'running')";
+         WHERE tenant_id = $1 AND id = $2 AND state IN ('awaiting_consent', 'queued', 'running') AND ($9 IS NULL OR state = $9)";
     let own = args![
         id,
         how.state.as_str(),
@@ -508,7 +525,8 @@ pub(crate) async fn end(
         how.exit.map(i64::from),
         how.signal.clone(),
         how.code.map(Code::as_str),
-        report
+        report,
+        from.map(JobState::as_str)
     ];
     Ok(tx.run(sql, own).await? > 0)
 }

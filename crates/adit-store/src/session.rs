@@ -378,7 +378,7 @@ impl TenantStore {
                 if let SessionEnd::First(session) = &ended
                     && let (Some(id), Some(reason)) = (session.job, &session.reason)
                 {
-                    crate::job::end(tx, id, &JobEnd::of(reason), at, report).await?;
+                    crate::job::end(tx, id, None, &JobEnd::of(reason), at, report).await?;
                 }
                 Ok(ended)
             })

@@ -7,7 +7,7 @@ use adit_store::{Consented, Job};
 use adit_wire::digest::Digest;
 use serde_json::json;
 
-use super::{job_party, queued};
+use super::{job_party, queued, runs_here};
 use crate::Gateway;
 use crate::access::{Caller, Refusal};
 use crate::bus::Change;
@@ -74,7 +74,9 @@ impl Gateway {
             match tenant.consent_to_job(id, content.0, who, now, tell).await? {
                 Consented::Noted(job) => *job,
                 Consented::Enough(job) => {
-                    self.jobs.push(queued(&job), &job.asked.template);
+                    if runs_here(job.machine, &self.hub) {
+                        self.jobs.push(queued(&job), &job.asked.template);
+                    }
                     *job
                 }
                 Consented::NotAwaited => return Err(Code::JobConsent.into()),

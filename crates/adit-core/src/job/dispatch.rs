@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adit_domain::job::queue::Waiting;
 use adit_domain::job::{JobEnd, JobState};
-use adit_domain::{Code, SessionId, TenantId};
+use adit_domain::{Code, SessionId, TenantId, Timestamp};
 use adit_store::{Job, QueuedJob};
 use metrics::{counter, gauge, histogram};
 use serde_json::json;
@@ -31,10 +31,14 @@ impl Jobs {
         let settings = &gateway.settings.jobs;
         let mut state = self.lock();
         let super::State { queue, waiting, running, .. } = &mut *state;
-        if running.len() >= settings.at_once {
+        let is_full = gateway.sessions.count() >= gateway.settings.sessions_total;
+        if running.len() >= settings.at_once || is_full {
             return None;
         }
         let may_run = |one: &Waiting| {
+            if !super::runs_here(one.machine, &gateway.hub) || running.contains_key(&one.id) {
+                return false;
+            }
             let Some(known) = waiting.get(&one.id) else { return true };
             let own = running.values().filter(|job| job.owner == one.owner);
             let same = running.values().filter(|job| job.template == known.template);
@@ -42,8 +46,7 @@ impl Jobs {
             let limits = limits.map(|vetted| vetted.template.concurrency()).unwrap_or_default();
             let per_user = limits.per_user.map_or(usize::MAX, usize::from);
             let own_same = own.clone().filter(|job| job.template == known.template).count();
-            super::runs_here(one.machine, &gateway.hub)
-                && own.count() < settings.at_once_per_user
+            own.count() < settings.at_once_per_user
                 && own_same < per_user
                 && same.count() < limits.per_template.map_or(usize::MAX, usize::from)
         };
@@ -53,14 +56,15 @@ impl Jobs {
         Some((known.tenant, job))
     }
 
-    fn note_seen(&self, jobs: &[(adit_domain::Timestamp, QueuedJob, String)]) {
+    /// Takes in what the database says waits, as far as its machine is here.
+    fn note_seen(&self, gateway: &Gateway, jobs: &[(Timestamp, QueuedJob, String)]) {
         for (at, job, template) in jobs {
-            let known = {
+            let is_running = {
                 let mut state = self.lock();
                 state.seen = state.seen.max(Some((*at, job.waiting.id)));
                 state.running.contains_key(&job.waiting.id)
             };
-            if !known {
+            if !is_running && super::runs_here(job.waiting.machine, &gateway.hub) {
                 self.push(*job, template);
             }
         }
@@ -78,8 +82,15 @@ impl Gateway {
         loop {
             tokio::select! {
                 () = self.tasks.ending() => return,
-                () = self.jobs.wake.notified() => {}
-                _ = look.tick() => self.look_for_jobs().await,
+                () = self.jobs.wake.notified() => {
+                    if self.jobs.lock().seen.is_none() {
+                        self.look_for_jobs().await;
+                    }
+                }
+                _ = look.tick() => {
+                    self.look_for_jobs().await;
+                    self.end_cancelled_jobs().await;
+                }
                 _ = expire.tick() => self.expire_jobs().await,
             }
             while let Some((tenant, waiting)) = self.jobs.next(self) {
@@ -106,7 +117,12 @@ impl Gateway {
             let row = tenant.find_session(session).await?;
             let was_told = row.is_some_and(|row| row.started_at.is_some());
             if !was_told || job.asked.idempotent {
-                tenant.requeue_job(job.id, session).await?;
+                let waits = tenant.requeue_job(job.id, session, self.clock.now()).await?;
+                if !waits {
+                    self.lose_job(&job, Code::JobCancelled).await;
+                } else if super::runs_here(job.machine, &self.hub) {
+                    self.jobs.push(super::queued(&job), &job.asked.template);
+                }
             } else {
                 self.lose_job(&job, Code::JobInterrupted).await;
             }
@@ -114,11 +130,34 @@ impl Gateway {
         Ok(())
     }
 
+    /// Reads what waits and is not known here, page by page.
     async fn look_for_jobs(&self) {
-        let after = self.jobs.lock().seen.map(|(at, id)| (at - LOOK_BACK, id));
-        match self.store.list_queued_jobs(after, READ).await {
-            Ok(jobs) => self.jobs.note_seen(&jobs),
-            Err(error) => warn!(%error, "the database does not say which jobs wait"),
+        let mut after = self.jobs.lock().seen.map(|(at, id)| (at - LOOK_BACK, id));
+        loop {
+            let jobs = match self.store.list_queued_jobs(after, READ).await {
+                Ok(jobs) => jobs,
+                Err(error) => return warn!(%error, "the database does not say which jobs wait"),
+            };
+            self.jobs.note_seen(self, &jobs);
+            after = jobs.last().map(|(at, job, _)| (*at, job.waiting.id));
+            if jobs.len() < READ as usize {
+                return;
+            }
+        }
+    }
+
+    /// Ends what somebody cancelled, maybe at another gateway.
+    async fn end_cancelled_jobs(&self) {
+        let jobs = match self.store.list_cancelled_jobs().await {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                return warn!(%error, "the database does not say which jobs are cancelled");
+            }
+        };
+        for job in &jobs {
+            if let Err(error) = self.end_cancelled(job).await {
+                warn!(job.id = %job.id, %error, "a job that is cancelled could not be ended");
+            }
         }
     }
 
@@ -153,6 +192,8 @@ impl Gateway {
             Err(error) => {
                 warn!(job.id = %waiting.id, %error, "a job could not be given out; it waits on");
                 self.jobs.free(waiting.id);
+                // It is read again with the rest.
+                self.jobs.look();
                 return;
             }
         };
@@ -160,18 +201,24 @@ impl Gateway {
         histogram!("adit_job_wait_seconds").record(waited.as_secs_f64());
         self.bus.tell(tenant, Change::Jobs);
         if let Err(refusal) = self.open_job(&job, session).await {
-            if refusal.code() == Code::TargetOffline && self.let_wait(&job, session).await {
+            let passes = matches!(refusal.code(), Code::TargetOffline | Code::TooMany);
+            if passes && self.let_wait(&job, session).await {
                 return;
             }
             warn!(job.id = %job.id, code = %refusal.code(), "a job could not begin");
-            self.lose_job(&job, refusal.code()).await;
+            let now = self.store.tenant(tenant).find_job(job.id).await;
+            let is_cancelled =
+                now.is_ok_and(|now| now.is_some_and(|now| now.cancelled_at.is_some()));
+            let code = if is_cancelled { Code::JobCancelled } else { refusal.code() };
+            self.lose_job(&job, code).await;
             self.jobs.free(job.id);
         }
     }
 
     /// Lets a job wait again whose machine went before it was told anything. Tells whether it does.
     async fn let_wait(&self, job: &Job, session: SessionId) -> bool {
-        let waits = self.store.tenant(job.tenant).requeue_job(job.id, session).await;
+        let now = self.clock.now();
+        let waits = self.store.tenant(job.tenant).requeue_job(job.id, session, now).await;
         let waits =
             waits.inspect_err(|error| warn!(job.id = %job.id, %error, "a job cannot wait again"));
         if !waits.unwrap_or(false) {
@@ -212,6 +259,7 @@ impl Gateway {
         {
             error!(job.id = %job.id, %error, "the end of a job could not be written; it is when the gateway starts again");
         }
+        self.jobs.forget(job.id);
         counter!("adit_jobs_ended_total", "state" => how.state.as_str()).increment(1);
         self.bus.tell(job.tenant, Change::Jobs);
         self.bus.tell(job.tenant, Change::Audit);

@@ -772,7 +772,8 @@ pub fn end_reason(exited: &agent::Exited) -> EndReason {
     match exited.status {
         Some(status) => EndReason::Exited(status),
         None if !exited.signal.is_empty() => {
-            EndReason::Signalled(exited.signal.chars().take(16).collect())
+            let plain = |one: &char| one.is_ascii_alphanumeric() || matches!(one, '+' | '-');
+            EndReason::Signalled(exited.signal.chars().filter(plain).take(16).collect())
         }
         None => EndReason::Because(Code::SessionFailed),
     }

@@ -66,6 +66,25 @@ impl Queue {
         Some(job)
     }
 
+    /// Takes a job out that is not to run any more. Tells whether it was here.
+    pub fn remove(&mut self, id: JobId) -> bool {
+        if !self.known.remove(&id) {
+            return false;
+        }
+        let owner = self.lines.iter_mut().find_map(|(owner, line)| {
+            let at = line.iter().position(|job| job.id == id)?;
+            line.remove(at);
+            Some((*owner, line.is_empty()))
+        });
+        if let Some((owner, true)) = owner {
+            self.lines.remove(&owner);
+            if let Some(place) = self.places.remove(&owner) {
+                self.turns.remove(&place);
+            }
+        }
+        true
+    }
+
     /// Counts the jobs that wait.
     pub fn len(&self) -> usize {
         self.known.len()
@@ -123,6 +142,19 @@ mod tests {
         assert_eq!(queue.take(|one| one.id != away), Some(job(2, 1)));
         assert_eq!(queue.take(|one| one.id != away), None);
         assert_eq!(queue.take(|_| true), Some(job(1, 1)));
+    }
+
+    #[test]
+    fn a_job_that_is_taken_out_does_not_come() {
+        let mut queue = Queue::default();
+        queue.push(job(1, 1));
+        queue.push(job(2, 1));
+        assert!(queue.remove(JobId(Uuid::from_u128(1))));
+        assert!(!queue.remove(JobId(Uuid::from_u128(1))));
+        assert_eq!(queue.take(|_| true), Some(job(2, 1)));
+        assert!(queue.is_empty() && queue.take(|_| true).is_none());
+        queue.push(job(3, 1));
+        assert!(queue.remove(JobId(Uuid::from_u128(3))) && queue.turns.is_empty());
     }
 
     #[test]

@@ -120,8 +120,13 @@ struct Follower {
     pieces: mpsc::Sender<Piece>,
 }
 
-/// The follower is gone, or what it follows cannot be read.
-struct Gone;
+/// Why sending ends.
+enum Stop {
+    /// The follower is gone, or what it follows cannot be read.
+    Gone,
+    /// What comes next is not what follows on what was sent: the follower was too slow, or the job too fast. It is in the recording.
+    Hole,
+}
 
 impl Follower {
     async fn run(mut self) {
@@ -150,27 +155,30 @@ impl Follower {
         }
     }
 
-    async fn look(&mut self) -> Result<(), Gone> {
+    async fn look(&mut self) -> Result<(), Stop> {
         let found = self.app.gateway.find_job(&self.caller, self.job.id).await;
-        self.job = found.map_err(|_| Gone)?;
+        self.job = found.map_err(|_| Stop::Gone)?;
         Ok(())
     }
 
-    async fn send_durable(&mut self) -> Result<(), Gone> {
-        let chunks = self.app.gateway.job_output(&self.job, self.from).await.map_err(|_| Gone)?;
+    async fn send_durable(&mut self) -> Result<(), Stop> {
+        let chunks =
+            self.app.gateway.job_output(&self.job, self.from).await.map_err(|_| Stop::Gone)?;
         for chunk in chunks {
+            // A recording may have a hole of its own, which is marked there; what follows it is still wanted.
+            self.from = self.from.max(chunk.position);
             self.send(chunk).await?;
         }
         Ok(())
     }
 
     /// Sends what a running job writes until its session closes.
-    async fn send_live(&mut self) -> Result<(), Gone> {
+    async fn send_live(&mut self) -> Result<(), Stop> {
         let Some(session) = self.job.session.filter(|_| !self.job.state.is_end()) else {
             return Ok(());
         };
         let followed = self.app.gateway.follow_job(&self.caller, session, self.from).await;
-        let Some(admission) = followed.map_err(|_| Gone)? else {
+        let Some(admission) = followed.map_err(|_| Stop::Gone)? else {
             // It ends, or is not there yet: the next look tells.
             let mut changes = self.app.gateway.bus.listen();
             let _ = timeout(LOOK_EVERY / 4, changes.recv()).await;
@@ -178,14 +186,22 @@ impl Follower {
         };
         let sent = self.pass_on(&admission).await;
         admission.seat.control.send(FromViewer::Gone).await;
-        sent
+        match sent {
+            Err(Stop::Hole) => {
+                // What is missing is durable in a moment, and read from there.
+                let mut changes = self.app.gateway.bus.listen();
+                let _ = timeout(LOOK_EVERY / 4, changes.recv()).await;
+                Ok(())
+            }
+            other => other,
+        }
     }
 
-    async fn pass_on(&mut self, admission: &Admission) -> Result<(), Gone> {
+    async fn pass_on(&mut self, admission: &Admission) -> Result<(), Stop> {
         let mut taken = VecDeque::new();
         loop {
             tokio::select! {
-                () = self.pieces.closed() => return Err(Gone),
+                () = self.pieces.closed() => return Err(Stop::Gone),
                 () = admission.seat.inbox.take(&mut taken) => {}
             }
             while let Some(item) = taken.pop_front() {
@@ -207,7 +223,10 @@ impl Follower {
     }
 
     /// Sends what was not sent before.
-    async fn send(&mut self, chunk: Chunk) -> Result<(), Gone> {
+    async fn send(&mut self, chunk: Chunk) -> Result<(), Stop> {
+        if chunk.position > self.from {
+            return Err(Stop::Hole);
+        }
         let end = chunk.position + chunk.bytes.len() as u64;
         let skip = usize::try_from(self.from.saturating_sub(chunk.position)).unwrap_or(usize::MAX);
         if skip >= chunk.bytes.len() {
@@ -216,6 +235,6 @@ impl Follower {
         let position = chunk.position + skip as u64;
         let rest = Chunk { stream: chunk.stream, position, bytes: chunk.bytes.slice(skip..) };
         self.from = end;
-        self.pieces.send(Piece::Output(rest)).await.map_err(|_| Gone)
+        self.pieces.send(Piece::Output(rest)).await.map_err(|_| Stop::Gone)
     }
 }

@@ -28,6 +28,8 @@ CREATE TABLE jobs (
     gateway_id BLOB,
     session_id BLOB,
     created_at INTEGER NOT NULL,
+    -- Since when it waits for its turn: from its wish, the last consent, or since it was given back.
+    queued_at INTEGER NOT NULL,
     started_at INTEGER,
     -- When somebody cancelled it while it ran, or was about to.
     cancelled_at INTEGER,
@@ -45,7 +47,7 @@ CREATE INDEX jobs_by_age ON jobs (tenant_id, created_at, id);
 CREATE INDEX jobs_of ON jobs (tenant_id, principal_id, created_at, id);
 CREATE INDEX jobs_on ON jobs (tenant_id, machine_id, created_at, id);
 CREATE INDEX jobs_waiting ON jobs (tenant_id, principal_id) WHERE state IN ('awaiting_consent', 'queued');
-CREATE INDEX jobs_queue ON jobs (created_at, id) WHERE state = 'queued';
+CREATE INDEX jobs_queue ON jobs (queued_at, id) WHERE state = 'queued';
 CREATE INDEX jobs_awaiting ON jobs (created_at, id) WHERE state = 'awaiting_consent';
 CREATE INDEX jobs_running ON jobs (gateway_id) WHERE state = 'running';
 CREATE UNIQUE INDEX jobs_key ON jobs (tenant_id, principal_id, idempotency_key) WHERE idempotency_key IS NOT NULL;

@@ -167,9 +167,9 @@ impl Client {
                 query.push(("cursor", cursor));
             }
             let page: Page = self.read(path, &query).await?;
-            let is_last = page.items.is_empty();
             items.extend(page.items);
-            cursor = page.next.filter(|_| !is_last);
+            // A page may be empty and not the last: what one may not see is left out of it.
+            cursor = page.next;
             if cursor.is_none() {
                 break;
             }

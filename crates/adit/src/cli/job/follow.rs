@@ -187,6 +187,8 @@ fn put(
 struct Filter {
     /// An escape sequence that is not over.
     pending: Vec<u8>,
+    /// The last byte was the first of a sign of U+0080 to U+00BF, half of which terminals obey.
+    latin: bool,
 }
 
 /// The longest sequence of colours that is waited for, in bytes.
@@ -202,7 +204,15 @@ impl Filter {
     }
 
     fn step(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.latin) && (0x80..=0xbf).contains(&byte) {
+            // U+0080 to U+009F are controls as the escape sequences are (ECMA-48 §5.3).
+            if byte >= 0xa0 {
+                out.extend([0xc2, byte]);
+            }
+            return;
+        }
         match (self.pending.len(), byte) {
+            (0, 0xc2) => self.latin = true,
             (0, 0x1b) => self.pending.push(byte),
             (0, b'\n' | b'\t' | b'\r' | 0x20..=0x7e | 0x80..) => out.push(byte),
             (0, _) => {}
@@ -238,8 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn controls_of_two_bytes_do_not_pass_and_letters_do() {
+        // JOB-31
+        let hostile = "a\u{9b}2Jb\u{9d}0;t\u{9c}c \u{a9} \u{e9} \u{4e2d}";
+        let shown = Filter::default().pass(hostile.as_bytes());
+        assert_eq!(String::from_utf8(shown).unwrap(), "a2Jb0;tc \u{a9} \u{e9} \u{4e2d}");
+    }
+
+    #[test]
     fn a_sequence_that_is_cut_anywhere_is_read_alike() {
-        let text = b"a\x1b[1;31mb\x1b]2;x\x07c";
+        let text = b"a\x1b[1;31mb\x1b]2;x\x07c\xc2\x9bd\xc2\xa9";
         let whole = Filter::default().pass(text);
         for cut in 0..text.len() {
             let mut filter = Filter::default();
