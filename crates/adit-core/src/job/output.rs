@@ -61,6 +61,11 @@ impl Gateway {
         let path = self.recorder.path(session);
         let read = tokio::task::spawn_blocking(move || read(&path, from)).await;
         let read = read.map_err(|_| Refusal::Code(Code::Internal))?;
+        // The row is there before the file: a job that just begins wrote nothing yet.
+        let begins = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if read.as_ref().is_err_and(begins) && !job.state.is_end() {
+            return Ok(Vec::new());
+        }
         read.map_err(|error| {
             tracing::warn!(session.id = %session, %error, "what a job wrote could not be read");
             Refusal::Said(Code::RecordingUnknown, "What this job wrote cannot be read.".to_owned())
