@@ -74,7 +74,7 @@ export class Window {
 
   async signIn(link = this.adit.link) {
     await this.page.goto(link);
-    await this.page.getByRole("heading", { level: 1, name: /Machines|Audit|Sessions|Recordings/ }).waitFor();
+    await this.page.getByRole("heading", { level: 1, name: /Machines|Audit|Sessions|Recordings|Jobs/ }).waitFor();
   }
 
   /** Connects to the machine by its button, and waits for a prompt. */

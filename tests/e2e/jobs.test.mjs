@@ -17,6 +17,8 @@ templates:
   paint: {category: own, command: "/usr/bin/printf %b {text}", parameters: {text: {type: string}}}
   count: {category: own, command: "/usr/bin/seq {n}", parameters: {n: {type: int, default: 100000}}}
   ticks: {category: own, command: "/usr/bin/vmstat -n -t 1 {n}", parameters: {n: {type: int, default: 8}}}
+  wary: {category: own, command: "/usr/bin/printf %s {text}", parameters: {text: {type: string}}, approval: 1}
+  warier: {category: own, command: "/usr/bin/printf %s {text}", parameters: {text: {type: string}}, approval: 2}
   kinds:
     description: Has a field of every kind, such as \`text\`.
     category: own
@@ -106,16 +108,16 @@ async function job() {
   return new URL(window.page.url()).pathname.split("/").at(-1);
 }
 
-async function picture(name) {
+async function picture(name, page = window.page) {
   if (!process.env.PICTURES) return;
   for (const [width, height] of [
     [1440, 900],
     [390, 844],
   ]) {
-    await window.page.setViewportSize({ width, height });
-    await window.page.screenshot({ path: `${process.env.PICTURES}/${name}-${width}.png` });
+    await page.setViewportSize({ width, height });
+    await page.screenshot({ path: `${process.env.PICTURES}/${name}-${width}.png` });
   }
-  await window.page.setViewportSize({ width: 1200, height: 800 });
+  await page.setViewportSize({ width: 1200, height: 800 });
 }
 
 test("the list of jobs says what to do while there is none", async () => {
@@ -551,6 +553,65 @@ test("who may only look sees jobs, and no way to run or to cancel one", async ()
   await other.open("/commands/nap");
   await other.page.getByRole("heading", { name: /not yours to run/ }).waitFor();
   await other.page.context().close();
+});
+
+// CMD-11
+test("others agree to a job that they see exactly, or refuse it; nobody agrees to their own", async () => {
+  const [wanted, doubted] = [await start("wary", { text: "exactly-this" }), await start("warier", { text: "or-that" })];
+  await window.open(`/jobs/${wanted}`);
+  await state("Awaits consent");
+  await window.page.getByText("Somebody else must agree before it runs.").waitFor();
+  for (const name of ["Agree", "Refuse"]) assert.equal(await button(name).count(), 0, name);
+  await button("Cancel").waitFor();
+
+  await adit.api("POST", "/api/v1/roles", {
+    name: "approver",
+    capabilities: ["access:approve", "job:view"],
+  });
+  const other = await browser.window(adit);
+  await other.signIn((await adit.person("cora", "approver")).link);
+  const { page } = other;
+  const press = (name) => page.getByRole("button", { name, exact: true }).click();
+  const answer = (name) => page.getByRole("dialog").getByRole("button", { name, exact: true }).click();
+  const reads = (word) => page.getByRole("status").getByText(word, { exact: true }).waitFor();
+  await other.open(`/jobs/${wanted}`);
+  await page.getByRole("list", { name: "What runs" }).getByText("exactly-this", { exact: true }).waitFor();
+  await picture("job-consent", page);
+  assert.deepEqual(await seriousFaults(page), []);
+  await press("Agree");
+  await answer("Agree");
+  await reads("Succeeded");
+
+  await other.open(`/jobs/${doubted}`);
+  await press("Agree");
+  await answer("Agree");
+  await page.getByText("2 others must agree before it runs; cora did.").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Agree", exact: true }).count(), 0, "one word each");
+  await picture("job-consented", page);
+  await press("Refuse");
+  await answer("Refuse");
+  await reads("Cancelled");
+  await page.context().close();
+});
+
+// CMD-11
+test("who may only agree is led to what awaits that, and back to the list after the word", async () => {
+  await adit.api("POST", "/api/v1/roles", { name: "consenter", capabilities: ["access:approve"] });
+  const other = await browser.window(adit);
+  await other.signIn((await adit.person("dora", "consenter")).link);
+  const { page } = other;
+  await page.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Jobs" }).click();
+  const id = await start("wary", { text: "for dora" });
+  await page.getByRole("row").filter({ hasText: "text=for dora" }).click();
+  await page.waitForURL(`**/ui/jobs/${id}`);
+  await page.getByRole("button", { name: "Agree", exact: true }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Agree", exact: true }).click();
+  await page.waitForURL("**/ui/jobs");
+  await page.getByRole("heading", { level: 1, name: "Jobs" }).waitFor();
+  await until(async () => (await adit.api("GET", `/jobs/${id}`)).status === "succeeded");
+  assert.equal(await page.getByRole("row").filter({ hasText: "for dora" }).count(), 0);
+  await picture("jobs-consenter", page);
+  await page.context().close();
 });
 
 // CMD-11, CMD-13

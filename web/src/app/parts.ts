@@ -41,7 +41,7 @@ const PARTS: Part[] = [
     path: "/jobs",
     name: "Jobs",
     icon: Past,
-    needs: ["job:view"],
+    needs: ["job:view", "access:approve"],
     unless: "job:run",
     note: "what was run, and how it ended",
   },
