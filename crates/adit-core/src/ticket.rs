@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Thumbprint, Ticket};
-use adit_domain::{Capabilities, Capability, Code, RecordingMode, SessionId, TicketId, Timestamp};
+use adit_domain::{
+    Capabilities, Capability, Code, Permit, RecordingMode, SessionId, TicketId, Timestamp,
+};
 use adit_store::{
     Job, Machine, NewSession, Redemption, SecretHash, Session, SessionBytes, SessionKind,
     SessionNote,
@@ -180,31 +182,7 @@ impl Gateway {
         };
         let permit = self.permit_machine(caller, wanted, &machine).await?;
         self.check_is_here(&session).await?;
-        let now = self.clock.now();
-        let ticket = Ticket {
-            id: TicketId::new(&*self.ids),
-            tenant: session.tenant,
-            principal: caller.principal.id,
-            machine: machine.id,
-            session: session.id,
-            purpose: Purpose::Join,
-            capabilities: permit.capabilities(),
-            issued_at: now,
-            expires_at: now + adit_domain::ticket::LIFE,
-            credential: Some(caller.credential),
-            key,
-        };
-        let sentence = format!(
-            "{} asked to join a session on {}",
-            caller.principal.name.name(),
-            machine.label
-        );
-        let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(audit::party(
-            "session",
-            session.id.0,
-            machine.label.as_str(),
-        ));
-        self.store_ticket(ticket, None, event).await
+        self.store_join_ticket(caller, &session, &permit, key, "join a session").await
     }
 
     /// Issues the ticket of a job that was given out, and reserves its session.
@@ -291,23 +269,35 @@ impl Gateway {
         let own = caller.owns(session.principal.id, Capabilities::of(&[Capability::JobRun]));
         let wanted = if own { Capability::JobRun } else { Capability::JobView };
         let permit = self.permit_machine(caller, Capabilities::of(&[wanted]), &machine).await?;
+        self.store_join_ticket(caller, &session, &permit, None, "follow a job").await
+    }
+
+    /// Makes the ticket of somebody who may come to a session that lives.
+    async fn store_join_ticket(
+        &self,
+        caller: &Caller,
+        session: &Session,
+        permit: &Permit,
+        key: Option<Thumbprint>,
+        wish: &str,
+    ) -> Result<IssuedTicket, Refusal> {
         let now = self.clock.now();
         let ticket = Ticket {
             id: TicketId::new(&*self.ids),
             tenant: session.tenant,
             principal: caller.principal.id,
-            machine: machine.id,
+            machine: session.machine,
             session: session.id,
             purpose: Purpose::Join,
             capabilities: permit.capabilities(),
             issued_at: now,
             expires_at: now + adit_domain::ticket::LIFE,
             credential: Some(caller.credential),
-            key: None,
+            key,
         };
-        let sentence =
-            format!("{} asked to follow a job on {}", caller.principal.name.name(), machine.label);
-        let party = audit::party("session", session.id.0, machine.label.as_str());
+        let (who, label) = (caller.principal.name.name(), &session.machine_label);
+        let sentence = format!("{who} asked to {wish} on {label}");
+        let party = audit::party("session", session.id.0, label.as_str());
         let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(party);
         self.store_ticket(ticket, None, event).await
     }
