@@ -58,6 +58,18 @@ async fn a_command_has_its_standard_input_until_its_end() {
     assert_eq!(rig.output(), b"a\0bdone\n");
 }
 
+// CMD-23: nothing else has to happen for the end to be told.
+#[tokio::test]
+async fn a_command_that_ended_before_anybody_came_tells_what_it_wrote_and_its_end() {
+    let mut rig = Rig::start(Plan::pipes("echo done; exit 3")).await;
+    while rig.connect().await.exited.is_none() {
+        rig.lose();
+    }
+    rig.send(welcome(0));
+    let exited = rig.until_exited().await;
+    assert_eq!((exited.status, rig.output()), (Some(3), &b"done\n"[..]));
+}
+
 // TERM-5, N2
 #[tokio::test]
 async fn output_goes_on_after_a_lost_link_byte_for_byte() {

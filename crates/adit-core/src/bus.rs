@@ -32,7 +32,7 @@ pub enum Change {
 
 impl Change {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Machines,
         Self::Sessions,
         Self::Recordings,
@@ -41,6 +41,7 @@ impl Change {
         Self::Requests,
         Self::Support,
         Self::Tickets,
+        Self::Jobs,
     ];
 
     /// Gives the word of the event stream.

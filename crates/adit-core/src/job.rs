@@ -24,7 +24,7 @@ use adit_domain::{
 use adit_store::{Asked, Job, JobLimits, Machine, NewJob, Party, QueuedJob, Submitted};
 use adit_wire::digest::Digest;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use crate::Gateway;
 use crate::access::{Caller, Refusal, machine_party, target_of};
@@ -98,7 +98,11 @@ pub struct Jobs {
     pub templates: Templates,
     state: Mutex<State>,
     wake: Notify,
+    moves: broadcast::Sender<JobId>,
 }
+
+/// How many moves of jobs a slow follower may fall behind; it then looks at its own.
+const BACKLOG: usize = 256;
 
 #[derive(Debug, Default)]
 struct State {
@@ -125,7 +129,19 @@ struct Running {
 impl Jobs {
     pub(crate) fn new(settings: &JobSettings) -> Self {
         let templates = Templates::new(settings.templates.clone(), settings.built_in);
-        Self { templates, state: Mutex::default(), wake: Notify::new() }
+        let moves = broadcast::channel(BACKLOG).0;
+        Self { templates, state: Mutex::default(), wake: Notify::new(), moves }
+    }
+
+    /// Begins to hear which jobs move at this gateway: their session is there, or they are over.
+    pub fn moves(&self) -> broadcast::Receiver<JobId> {
+        self.moves.subscribe()
+    }
+
+    /// Tells who follows a job to look at it.
+    pub(crate) fn tell(&self, id: JobId) {
+        // Nobody following is fine: the next follower reads the state itself.
+        let _ = self.moves.send(id);
     }
 
     /// Counts the jobs that wait and those that run here.
@@ -154,11 +170,14 @@ impl Jobs {
         let mut state = self.lock();
         state.queue.remove(id);
         state.waiting.remove(&id);
+        drop(state);
+        self.tell(id);
     }
 
     /// Frees the place of a job that is over.
     pub(crate) fn free(&self, id: JobId) {
         self.lock().running.remove(&id);
+        self.tell(id);
         self.wake.notify_one();
     }
 

@@ -160,6 +160,7 @@ impl Gateway {
         let timeout = std::time::Duration::from_millis(job.asked.timeout_ms);
         let hand = Hand { longest: Some(timeout + JOB_MARGIN), ..Hand::default() };
         let (session, is_here) = self.begin(&caller, &ticket, &permit, &machine, &hand).await?;
+        self.jobs.tell(job.id);
         if let Err(code) = self.send_open(&session, is_here).await {
             self.sessions.end(session.id, EndReason::Because(code));
         }

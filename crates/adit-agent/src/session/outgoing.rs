@@ -218,18 +218,21 @@ fn send(link: &mut dyn SessionLink, message: Message) -> Result<bool, LinkLost> 
 impl Session {
     /// Sends what there is to send while the link takes it.
     pub(super) fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Result<(), LinkLost> {
-        self.gather_answers();
-        let Some(link) = &mut self.link else { return Ok(()) };
-        if !self.rights.are_valid() && self.phase == Phase::Running {
-            return Ok(());
-        }
-        while let Poll::Ready(ready) = link.poll_ready(cx) {
+        loop {
+            // Before each frame: the last output is followed by the end, and nothing else need happen for that.
+            self.gather_answers();
+            let Some(link) = &mut self.link else { return Ok(()) };
+            if !self.rights.are_valid() && self.phase == Phase::Running {
+                return Ok(());
+            }
+            let Poll::Ready(ready) = link.poll_ready(cx) else { break };
             ready?;
             if !self.outgoing.send_next(&self.ring, link.as_mut())? {
                 break;
             }
             self.outgoing.flushed = false;
         }
+        let Some(link) = &mut self.link else { return Ok(()) };
         if !self.outgoing.flushed
             && let Poll::Ready(flushed) = link.poll_flush(cx)
         {

@@ -10,6 +10,7 @@ use adit_core::job::output::{Chunk, Stream};
 use adit_core::session::Admission;
 use adit_core::session::outbox::ToViewer;
 use adit_core::session::viewer::FromViewer;
+use adit_domain::JobId;
 use adit_wire::frame::Kind;
 use axum::body::Body;
 use axum::http::header;
@@ -19,7 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream as Stream_, StreamExt as _};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
 use super::shown;
@@ -45,8 +46,11 @@ enum Piece {
 /// Pieces that wait for a slow follower; then its job's output waits in the relay, which has a bound of its own.
 const PIECES: usize = 16;
 
-/// How long a follower waits for a change before it looks by itself.
+/// How long a follower waits for its job to move before it looks by itself: at another gateway it moves unheard.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long what a slow follower missed takes to be durable.
+const FILL: Duration = Duration::from_millis(25);
 
 /// How often a quiet stream says that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -120,6 +124,15 @@ struct Follower {
     pieces: mpsc::Sender<Piece>,
 }
 
+/// Waits until a job moves at this gateway, or may have.
+async fn moved(moves: &mut broadcast::Receiver<JobId>, job: JobId) {
+    while let Ok(other) = moves.recv().await {
+        if other == job {
+            return;
+        }
+    }
+}
+
 /// Why sending ends.
 enum Stop {
     /// The follower is gone, or what it follows cannot be read.
@@ -130,27 +143,26 @@ enum Stop {
 
 impl Follower {
     async fn run(mut self) {
-        let mut changes = self.app.gateway.bus.listen();
         loop {
-            let was_over = self.job.state.is_end();
-            if self.send_durable().await.is_err() {
+            // From before the look, so that nothing happens between it and the wait.
+            let mut moves = self.app.gateway.jobs.moves();
+            if self.look().await.is_err() || self.send_durable().await.is_err() {
                 return;
             }
-            if was_over {
+            if self.job.state.is_end() {
                 let end = Piece::End(Box::new(shown(&self.app, &self.caller, &self.job)));
                 // A follower that went away need not hear it.
                 let _ = self.pieces.send(end).await;
                 return;
             }
-            if self.send_live().await.is_err() || self.look().await.is_err() {
-                return;
-            }
-            if !self.job.state.is_end() && self.job.session.is_none() {
-                // It waits: a change, or some time, and then another look. A follower that fell behind looks as well.
-                let _ = timeout(LOOK_EVERY, changes.recv()).await;
-                if self.pieces.is_closed() || self.look().await.is_err() {
-                    return;
-                }
+            let wait = match self.send_live().await {
+                Err(Stop::Gone) => return,
+                Err(Stop::Hole) => FILL,
+                Ok(()) => LOOK_EVERY,
+            };
+            tokio::select! {
+                () = self.pieces.closed() => return,
+                _ = timeout(wait, moved(&mut moves, self.job.id)) => {}
             }
         }
     }
@@ -172,29 +184,14 @@ impl Follower {
         Ok(())
     }
 
-    /// Sends what a running job writes until its session closes.
+    /// Sends what a running job writes until its session closes; nothing of a job whose session is not here yet, or no more.
     async fn send_live(&mut self) -> Result<(), Stop> {
-        let Some(session) = self.job.session.filter(|_| !self.job.state.is_end()) else {
-            return Ok(());
-        };
+        let Some(session) = self.job.session else { return Ok(()) };
         let followed = self.app.gateway.follow_job(&self.caller, session, self.from).await;
-        let Some(admission) = followed.map_err(|_| Stop::Gone)? else {
-            // It ends, or is not there yet: the next look tells.
-            let mut changes = self.app.gateway.bus.listen();
-            let _ = timeout(LOOK_EVERY / 4, changes.recv()).await;
-            return Ok(());
-        };
+        let Some(admission) = followed.map_err(|_| Stop::Gone)? else { return Ok(()) };
         let sent = self.pass_on(&admission).await;
         admission.seat.control.send(FromViewer::Gone).await;
-        match sent {
-            Err(Stop::Hole) => {
-                // What is missing is durable in a moment, and read from there.
-                let mut changes = self.app.gateway.bus.listen();
-                let _ = timeout(LOOK_EVERY / 4, changes.recv()).await;
-                Ok(())
-            }
-            other => other,
-        }
+        sent
     }
 
     async fn pass_on(&mut self, admission: &Admission) -> Result<(), Stop> {
