@@ -1,13 +1,11 @@
 //! A job on this machine: the sandbox's process, which holds it and tells how it goes, and the two streams that it writes.
 //!
-//! The sandbox is this same binary under another name (`adit __sandbox`). Its standard input is a socket: the plan and the word that
+//! The sandbox is this same binary under another name (`adit __sandbox --spawner`), which forks itself for each job. Its standard input is a socket: the plan and the word that
 //! cancels go one way, reports come the other. When the agent dies the socket closes, and with it everything of the job ends.
 
-use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::Stdio;
 use std::task::{Context, Poll, ready};
 
 use adit_domain::Code;
@@ -18,8 +16,8 @@ use adit_wire::sandbox::{
 };
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 
+use crate::forker::{Forker, output_pipe};
 use crate::shell::{Exit, SpawnError, Stream};
 
 /// A job that was given to its sandbox.
@@ -36,46 +34,49 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Sandbox {
     socket: UnixStream,
-    /// Held so that the runtime reaps it.
-    _child: tokio::process::Child,
     /// The beginning of a report that has not come whole.
     line: Vec<u8>,
     report: JobReport,
 }
 
-impl Job {
-    /// Starts a binary as the sandbox and gives it the plan. `hidden` is what no job sees: the agent's own folder.
+/// Makes sandboxes.
+#[derive(Debug)]
+pub struct Sandboxes {
+    forker: Forker,
+}
+
+impl Sandboxes {
+    /// Makes them of a binary that calls `adit_sandbox::main`, of which nothing runs before the first job.
+    pub(crate) fn new(program: PathBuf) -> Self {
+        Self { forker: Forker::new(program, &[sandbox::SUBCOMMAND, sandbox::SPAWNER_ARGUMENT]) }
+    }
+
+    /// Gives a job to a new sandbox. `hidden` is what no job sees: the agent's own folder.
     ///
     /// # Errors
     /// [`SpawnError::Program`] for bytes that are no plan, [`SpawnError::Exhausted`] when the machine has no process or pipe left.
     pub(crate) async fn start(
-        program: &Path,
+        &self,
         job: &pb::Job,
         hidden: Option<&Path>,
-    ) -> Result<Self, SpawnError> {
+    ) -> Result<Job, SpawnError> {
         let plan = plan_of(job, hidden)?;
         let (mut socket, theirs) = UnixStream::pair().map_err(SpawnError::Exhausted)?;
         let (stdout, child_stdout) = output_pipe().map_err(SpawnError::Exhausted)?;
         let (stderr, child_stderr) = output_pipe().map_err(SpawnError::Exhausted)?;
         let theirs = theirs.into_std().map_err(SpawnError::Exhausted)?;
         theirs.set_nonblocking(false).map_err(SpawnError::Exhausted)?;
-        let child = tokio::process::Command::new(program)
-            .arg0("adit")
-            .arg(sandbox::SUBCOMMAND)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(child_stdout))
-            .stderr(Stdio::from(child_stderr))
-            .spawn()
-            .map_err(SpawnError::Exhausted)?;
+        let theirs = [OwnedFd::from(theirs), child_stdout, child_stderr];
+        self.forker.send(&theirs).await.map_err(SpawnError::Exhausted)?;
+        drop(theirs);
         // One that died before it read its plan says so by the end of its socket.
         if let Err(error) = socket.write_all(&plan).await {
             tracing::warn!(%error, "a sandbox did not take its plan");
         }
         let stream = Stream::Pipes { stdin: None, stdout: Some(stdout), stderr: Some(stderr) };
         let (line, report) = (Vec::new(), JobReport::default());
-        let sandbox = Sandbox { socket, _child: child, line, report };
-        Ok(Self { stream, sandbox, output_bytes: job.output_bytes })
+        let sandbox = Sandbox { socket, line, report };
+        Ok(Job { stream, sandbox, output_bytes: job.output_bytes })
     }
 }
 
@@ -88,11 +89,6 @@ fn plan_of(job: &pb::Job, hidden: Option<&Path>) -> Result<Vec<u8>, SpawnError> 
     let mut bytes = Vec::new();
     write_plan(&plan, &mut bytes).map_err(bad)?;
     Ok(bytes)
-}
-
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (theirs, ours) = pipe::pipe()?;
-    Ok((ours, theirs.into_blocking_fd()?))
 }
 
 impl Sandbox {

@@ -4,6 +4,7 @@
 
 pub mod attended;
 mod dialled;
+mod forker;
 mod identity;
 mod job;
 pub mod keys;

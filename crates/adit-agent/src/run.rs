@@ -6,6 +6,7 @@ mod serve;
 
 use crate::attended::{Attended, Happened};
 use crate::identity::Identity;
+use crate::job::Sandboxes;
 use crate::keys::Enrolment;
 use crate::registry::{Outcome, Registry};
 use crate::shell::Spawner;
@@ -113,6 +114,7 @@ struct Shared {
     session_service: PublicKey,
     identity: Identity,
     spawner: Spawner,
+    sandboxes: Sandboxes,
     checker: Arc<Checker>,
     attended: Option<Attended>,
     tunnels: Option<mpsc::Sender<Tunnel>>,
@@ -152,6 +154,8 @@ impl Agent {
             Some(program) => Spawner::with_program(program),
             None => Spawner::start(),
         };
+        let spawner = spawner.map_err(RunError::Spawner)?;
+        let sandboxes = Sandboxes::new(spawner.program().to_owned());
         let attended = options.attended;
         let checker = Arc::new(Checker::new(&enrolment, options.clock, attended.clone()));
         let mut instance = [0; 16];
@@ -160,7 +164,8 @@ impl Agent {
             keys: enrolment.link_key,
             session_service: enrolment.session_service,
             identity,
-            spawner: spawner.map_err(RunError::Spawner)?,
+            spawner,
+            sandboxes,
             checker,
             attended,
             tunnels: options.tunnels,

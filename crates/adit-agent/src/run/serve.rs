@@ -2,7 +2,6 @@
 
 use super::Shared;
 use crate::dialled::Dialled;
-use crate::job::Job;
 use crate::registry::Outcome;
 use crate::session::{Command, Opening, Program, Rights, Session, SessionLink};
 use crate::shell::{self, Size, SpawnError};
@@ -45,7 +44,7 @@ impl Task {
     async fn begin(&self, spawn: Spawn, size: Size) -> Result<Program, SpawnError> {
         if let Some(job) = &spawn.job {
             let hidden = self.shared.identity.dir();
-            let started = Job::start(self.shared.spawner.program(), job, hidden).await;
+            let started = self.shared.sandboxes.start(job, hidden).await;
             return started.map(|job| Program::Job(Box::new(job)));
         }
         let wanted = command(spawn, &self.checked, size);

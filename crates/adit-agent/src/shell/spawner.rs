@@ -1,23 +1,19 @@
 //! The agent's end of the spawner process.
 
 use super::{Command, Shell, Size, Stream, Supervisor, is_allowed};
+use crate::forker::{Forker, output_pipe};
 use crate::supervise::{self, READY, REFUSED_ACCOUNT, Request};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::Mutex;
 
 /// Opens shells through a process of its own, which is started again when it has died.
 #[derive(Debug)]
 pub struct Spawner {
-    program: PathBuf,
-    process: Mutex<Process>,
+    forker: Forker,
 }
 
 /// Why there is no shell.
@@ -37,13 +33,6 @@ pub enum SpawnError {
     Program(String),
 }
 
-#[derive(Debug)]
-struct Process {
-    socket: UnixStream,
-    /// Held so that the runtime reaps it.
-    _child: tokio::process::Child,
-}
-
 impl Spawner {
     /// Starts this very binary as the spawner.
     ///
@@ -58,13 +47,12 @@ impl Spawner {
     /// # Errors
     /// Fails when the process can't be started.
     pub fn with_program(program: PathBuf) -> io::Result<Self> {
-        let process = Mutex::new(Process::start(&program)?);
-        Ok(Self { program, process })
+        Forker::start(program, &[supervise::SUBCOMMAND]).map(|forker| Self { forker })
     }
 
     /// Gives the binary that it starts.
     pub(crate) fn program(&self) -> &Path {
-        &self.program
+        self.forker.program()
     }
 
     /// Opens a shell or runs a command.
@@ -77,7 +65,7 @@ impl Spawner {
         let (stream, stdio) = open_stream(command.terminal).map_err(SpawnError::Exhausted)?;
         let mut fds = vec![blocking(theirs)?, blocking(child_report)?];
         fds.extend(stdio);
-        self.send(&fds).await?;
+        self.forker.send(&fds).await.map_err(SpawnError::Spawner)?;
         drop(fds);
         write_request(&mut report, command).await.map_err(SpawnError::Exhausted)?;
         let mut refusal = String::new();
@@ -90,49 +78,6 @@ impl Spawner {
             Some(REFUSED_ACCOUNT) => Err(SpawnError::Account(sentence.collect())),
             Some(_) => Err(SpawnError::Program(sentence.collect())),
         }
-    }
-
-    /// Hands a session's descriptors to the spawner, to a new one if the old one has died.
-    async fn send(&self, fds: &[OwnedFd]) -> Result<(), SpawnError> {
-        let mut process = self.process.lock().await;
-        if process.send(fds).await.is_ok() {
-            return Ok(());
-        }
-        tracing::warn!("the process that opens shells has died and is started again");
-        *process = Process::start(&self.program).map_err(SpawnError::Spawner)?;
-        process.send(fds).await.map_err(SpawnError::Spawner)
-    }
-}
-
-impl Process {
-    fn start(program: &PathBuf) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
-        let theirs = theirs.into_std()?;
-        theirs.set_nonblocking(false)?;
-        let child = tokio::process::Command::new(program)
-            .arg0("adit")
-            .arg(supervise::SUBCOMMAND)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Self { socket, _child: child })
-    }
-
-    async fn send(&self, fds: &[OwnedFd]) -> io::Result<()> {
-        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        self.socket
-            .async_io(Interest::WRITABLE, || {
-                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
-                let mut ancillary = SendAncillaryBuffer::new(&mut space);
-                ancillary.push(SendAncillaryMessage::ScmRights(&borrowed));
-                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                sendmsg(&self.socket, &[IoSlice::new(b"s")], &mut ancillary, flags)
-                    .map_err(io::Error::from)
-            })
-            .await
-            .map(drop)
     }
 }
 
@@ -149,11 +94,6 @@ fn open_stream(terminal: Option<Size>) -> io::Result<(Stream, Vec<OwnedFd>)> {
     let (stderr, child_stderr) = output_pipe()?;
     let stream = Stream::Pipes { stdin: Some(stdin), stdout: Some(stdout), stderr: Some(stderr) };
     Ok((stream, vec![child_stdin, child_stdout, child_stderr]))
-}
-
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
-    let (theirs, ours) = pipe::pipe()?;
-    Ok((ours, theirs.into_blocking_fd()?))
 }
 
 fn blocking(socket: UnixStream) -> Result<OwnedFd, SpawnError> {
