@@ -2,6 +2,7 @@
 
 mod consent;
 mod crash;
+mod receipt;
 mod refused;
 mod rights;
 mod run;

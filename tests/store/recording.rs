@@ -23,9 +23,7 @@ fn finished(state: RecordingState) -> FinishedRecording {
 
 async fn recorded(world: &World) -> SessionId {
     let (ann, web) = (world.user("ann").await, world.machine("web").await);
-    let id = world.session(ann, web, NOW).await;
-    world.tenant.begin_recording(id, NOW, told("recording.begun")).await.unwrap();
-    id
+    world.session(ann, web, NOW).await
 }
 
 async fn a_recording_tells_of_its_session(world: World) {
@@ -36,10 +34,6 @@ async fn a_recording_tells_of_its_session(world: World) {
     assert_eq!((recording.state, recording.hash), (RecordingState::Running, None));
     let session = world.tenant.find_session(id).await.unwrap().unwrap();
     assert_eq!(session.recorded, Some(RecordingState::Running));
-    let twice = world.tenant.begin_recording(id, NOW, silent).await;
-    assert!(matches!(twice, Err(StoreError::Conflict(Conflict::Exists))));
-    let nothing = world.tenant.begin_recording(SessionId(Uuid::nil()), NOW, silent).await;
-    assert!(matches!(nothing, Err(StoreError::Conflict(Conflict::Refers))));
 }
 
 async fn a_recording_is_finished_once(world: World) {
@@ -74,7 +68,6 @@ async fn recordings_are_listed_by_what_is_asked(world: World) {
     for (number, (user, machine)) in [(ann, web), (ann, db), (bob, db)].into_iter().enumerate() {
         let at = later(number as u64);
         let id = world.session(user, machine, at).await;
-        world.tenant.begin_recording(id, at, silent).await.unwrap();
         ids.push(id);
     }
     let list = async |filter: RecordingFilter| -> Vec<SessionId> {

@@ -25,7 +25,6 @@ async fn one_tenant_sees_nothing_of_another(world: World) {
     let session = world.session(ann, web, NOW).await;
     let grant = new_grant(ann, "admin", Selection::All);
     world.tenant.add_grant(grant.clone(), silent).await.unwrap();
-    world.tenant.begin_recording(session, NOW, silent).await.unwrap();
     world.tenant.append_events(vec![event("e")]).await.unwrap();
     world.tenant.set_setting("theme", "dark", NOW, silent).await.unwrap();
     assert_eq!(seen(&world.tenant).await, 6);
@@ -69,7 +68,6 @@ async fn one_tenant_changes_nothing_of_another(world: World) {
     let session = world.session(ann, web, NOW).await;
     let grant = new_grant(ann, "admin", Selection::All);
     world.tenant.add_grant(grant.clone(), silent).await.unwrap();
-    world.tenant.begin_recording(session, NOW, silent).await.unwrap();
     let other = world.other_tenant().await;
     let reason = EndReason::Because(Code::SessionKilled);
     let end = other.end_session(session, reason, NOW, SessionBytes::default(), silent).await;
@@ -113,7 +111,6 @@ async fn recordings_and_events_outlive_what_they_tell_of(world: World) {
     // DESK-8
     let (ann, web) = (world.user("ann").await, world.machine("web").await);
     let session = world.session(ann, web, NOW).await;
-    world.tenant.begin_recording(session, NOW, silent).await.unwrap();
     world.tenant.append_events(vec![event("e")]).await.unwrap();
     let on = match world.database {
         super::database::Database::Sqlite(_) => "PRAGMA foreign_keys = ON; ",

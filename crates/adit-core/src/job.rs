@@ -38,6 +38,7 @@ mod consent;
 mod dispatch;
 pub mod output;
 mod plan;
+mod receipt;
 pub mod template;
 
 /// What an operator may set about jobs.
@@ -425,7 +426,7 @@ impl Gateway {
         let waiting = tell(event.clone());
         for from in [JobState::Awaiting, JobState::Queued] {
             let (how, waiting) = (how.clone(), waiting.clone());
-            if tenant.end_job(id, from, how, now, waiting).await?.is_some() {
+            if tenant.end_job(id, from, (how, None), now, waiting).await?.is_some() {
                 self.jobs.forget(id);
                 self.bus.tell(job.tenant, Change::Jobs);
                 return Ok(());

@@ -19,6 +19,7 @@ use adit_wire::bus::v1 as bus;
 use adit_wire::bus::v1::ask::What;
 use adit_wire::recording::{Header, Mode};
 use adit_wire::warrant;
+use futures_util::future::join;
 use metrics::counter;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -144,11 +145,14 @@ impl Gateway {
     /// # Errors
     /// [`Refusal`] when policy has changed its mind, or the machine is not here.
     pub(crate) async fn open_job(&self, job: &Job, session: SessionId) -> Result<(), Refusal> {
-        let issued = self.issue_job_ticket(job, session).await?;
-        let presented = Presented { ticket: issued.minted.secret.expose(), proof: "" };
+        let ready = self.ready_job_ticket(job, session).await?;
+        let secret = ready.secret();
+        let presented = Presented { ticket: secret.expose(), proof: "" };
         let address = job.asked.client.as_deref().and_then(|text| text.parse().ok());
-        let Redeemed { ticket, caller, machine, permit } =
-            self.redeem_and_decide(presented, address).await?;
+        // The database takes both in this order; waiting for the first to be durable would only take time.
+        let (issued, redeemed) =
+            join(self.store_ticket(ready), self.redeem_and_decide(presented, address)).await;
+        let Redeemed { ticket, caller, machine, permit } = issued.and(redeemed)?;
         let permit = match permit {
             Ok(permit) => permit,
             Err(refusal) => {
@@ -523,8 +527,6 @@ impl Gateway {
             mode,
             salt,
         };
-        let tenant = self.store.tenant(session.tenant);
-        tenant.begin_recording(session.id, started_at, |()| vec![]).await?;
         match self.recorder.begin(&header, session.strict) {
             Ok(tape) => Ok(Some(tape)),
             Err(error) if session.strict => {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use adit_domain::session::State;
 use adit_domain::ticket::{Purpose, Thumbprint, Ticket};
 use adit_domain::{
-    Capabilities, Capability, Code, Permit, RecordingMode, SessionId, TicketId, Timestamp,
+    Capabilities, Capability, Code, Ids, Permit, RecordingMode, Secret, SessionId, TicketId,
+    Timestamp,
 };
 use adit_store::{
     Job, Machine, NewSession, Redemption, SecretHash, Session, SessionBytes, SessionKind,
@@ -66,6 +67,30 @@ pub struct IssuedTicket {
     pub ticket: Ticket,
     /// What its bearer presents, and its hash.
     pub minted: Minted,
+}
+
+/// A ticket that policy allows and that is not written down yet.
+pub(crate) struct ReadyTicket {
+    ticket: Ticket,
+    minted: Minted,
+    reserved: Option<NewSession>,
+    event: audit::Draft,
+}
+
+impl ReadyTicket {
+    fn new(
+        ticket: Ticket,
+        reserved: Option<NewSession>,
+        event: audit::Draft,
+        ids: &dyn Ids,
+    ) -> Self {
+        Self { ticket, minted: token::mint(Plane::Ticket, ids), reserved, event }
+    }
+
+    /// Gives what its bearer presents.
+    pub(crate) fn secret(&self) -> Secret<String> {
+        Secret::new(self.minted.secret.expose().to_owned())
+    }
 }
 
 /// The longest command line, in bytes of all arguments together: what fits one message with room to spare.
@@ -148,7 +173,8 @@ impl Gateway {
         let event =
             self.ticket_event(&caller.actor(), &ticket, sentence).on(machine_party(&machine));
         let size = wish.size;
-        let issued = self.store_ticket(ticket, Some(reserved), event).await?;
+        let ready = ReadyTicket::new(ticket, Some(reserved), event, &*self.ids);
+        let issued = self.store_ticket(ready).await?;
         if let Some((cols, rows)) = size {
             let note = SessionNote { bytes: SessionBytes::default(), cols, rows };
             self.store.tenant(machine.tenant).note_session(session, note).await?;
@@ -182,18 +208,19 @@ impl Gateway {
         };
         let permit = self.permit_machine(caller, wanted, &machine).await?;
         self.check_is_here(&session).await?;
-        self.store_join_ticket(caller, &session, &permit, key, "join a session").await
+        let ready = self.ready_join_ticket(caller, &session, &permit, key, "join a session");
+        self.store_ticket(ready).await
     }
 
-    /// Issues the ticket of a job that was given out, and reserves its session.
+    /// Makes the ticket of a job that was given out, which reserves its session.
     ///
     /// # Errors
     /// [`Refusal`] when whoever asked for it may no longer.
-    pub(crate) async fn issue_job_ticket(
+    pub(crate) async fn ready_job_ticket(
         &self,
         job: &Job,
         session: SessionId,
-    ) -> Result<IssuedTicket, Refusal> {
+    ) -> Result<ReadyTicket, Refusal> {
         let tenant = self.store.tenant(job.tenant);
         let machine = tenant.find_machine(job.machine).await?;
         let machine = machine.ok_or(Refusal::Code(Code::TargetUnknown))?;
@@ -247,18 +274,18 @@ impl Gateway {
         };
         let sentence = format!("A ticket for {} on {}", job.asked.template, machine.label);
         let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(job_party(job));
-        self.store_ticket(ticket, Some(reserved), event).await
+        Ok(ReadyTicket::new(ticket, Some(reserved), event, &*self.ids))
     }
 
-    /// Issues a ticket to follow a job that runs: for its own user, and for whoever may see jobs on its machine.
+    /// Makes a ticket to follow a job that runs: for its own user, and for whoever may see jobs on its machine.
     ///
     /// # Errors
     /// [`Code::SessionUnknown`] for a session that runs no job, its end's code for one that is over, or policy's reason.
-    pub(crate) async fn issue_follow_ticket(
+    pub(crate) async fn ready_follow_ticket(
         &self,
         caller: &Caller,
         session: SessionId,
-    ) -> Result<IssuedTicket, Refusal> {
+    ) -> Result<ReadyTicket, Refusal> {
         let tenant = self.store.tenant(caller.principal.tenant);
         let found = tenant.find_session(session).await?.filter(|row| row.job.is_some());
         let session = found.ok_or(Refusal::Code(Code::SessionUnknown))?;
@@ -269,18 +296,18 @@ impl Gateway {
         let own = caller.owns(session.principal.id, Capabilities::of(&[Capability::JobRun]));
         let wanted = if own { Capability::JobRun } else { Capability::JobView };
         let permit = self.permit_machine(caller, Capabilities::of(&[wanted]), &machine).await?;
-        self.store_join_ticket(caller, &session, &permit, None, "follow a job").await
+        Ok(self.ready_join_ticket(caller, &session, &permit, None, "follow a job"))
     }
 
     /// Makes the ticket of somebody who may come to a session that lives.
-    async fn store_join_ticket(
+    fn ready_join_ticket(
         &self,
         caller: &Caller,
         session: &Session,
         permit: &Permit,
         key: Option<Thumbprint>,
         wish: &str,
-    ) -> Result<IssuedTicket, Refusal> {
+    ) -> ReadyTicket {
         let now = self.clock.now();
         let ticket = Ticket {
             id: TicketId::new(&*self.ids),
@@ -299,7 +326,7 @@ impl Gateway {
         let sentence = format!("{who} asked to {wish} on {label}");
         let party = audit::party("session", session.id.0, label.as_str());
         let event = self.ticket_event(&caller.actor(), &ticket, sentence).on(party);
-        self.store_ticket(ticket, None, event).await
+        ReadyTicket::new(ticket, None, event, &*self.ids)
     }
 
     fn ticket_event(&self, actor: &Actor, ticket: &Ticket, sentence: String) -> audit::Draft {
@@ -310,13 +337,12 @@ impl Gateway {
             .with("boundToKey", json!(ticket.key.is_some()))
     }
 
-    async fn store_ticket(
-        &self,
-        ticket: Ticket,
-        reserved: Option<NewSession>,
-        event: audit::Draft,
-    ) -> Result<IssuedTicket, Refusal> {
-        let minted = token::mint(Plane::Ticket, &*self.ids);
+    /// Writes a ticket down.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the database does not answer.
+    pub(crate) async fn store_ticket(&self, ready: ReadyTicket) -> Result<IssuedTicket, Refusal> {
+        let ReadyTicket { ticket, minted, reserved, event } = ready;
         let tenant = self.store.tenant(ticket.tenant);
         let hash = SecretHash(minted.hash.0);
         tenant.issue_ticket(ticket.clone(), hash, reserved, move |()| event.only()).await?;

@@ -143,6 +143,7 @@ fn api_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show, jobs::cancel))
         .routes(routes!(jobs::output_of))
+        .routes(routes!(jobs::receipt))
         .routes(routes!(jobs::consent))
         .merge(sign_in_routes())
         .merge(access_routes())

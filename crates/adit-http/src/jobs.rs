@@ -568,6 +568,22 @@ pub async fn output_of(
     Ok((plain, bytes).into_response())
 }
 
+/// Gives a job's receipt, one line: `{"signature":"…","receipt":{…}}`. It says what ran, how it ended and what it wrote; its signature is by
+/// the key that signs the audit log's checkpoints, and its digest is in the job's last event. `adit jobs verify` holds it against the key
+/// without a gateway.
+#[utoipa::path(get, path = "/jobs/{job_id}/receipt", tag = "jobs",
+    params(("job_id" = String, Path, description = "Its id")), responses(
+    (status = 200, description = "The receipt", body = String, content_type = "application/json"), Fails,
+))]
+pub async fn receipt(
+    State(app): State<Arc<App>>,
+    Authenticated(caller): Authenticated,
+    Path(job): Path<String>,
+) -> Result<Response, ApiError> {
+    let line = app.gateway.job_receipt(&caller, id(&job)?).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], line + "\n").into_response())
+}
+
 fn id(text: &str) -> Result<JobId, ApiError> {
     api::id(text, Code::JobUnknown)
 }

@@ -125,6 +125,15 @@ pub struct Job {
     pub report: Option<String>,
 }
 
+/// What there is to keep of a job that is over.
+#[derive(Clone, Debug, Default)]
+pub struct Closing {
+    /// What its machine says of it, JSON.
+    pub report: Option<String>,
+    /// Its receipt, as it was signed.
+    pub receipt: Option<String>,
+}
+
 /// What became of somebody's word for a job.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Consented {
@@ -242,7 +251,7 @@ impl TenantStore {
         &self,
         id: JobId,
         from: JobState,
-        how: JobEnd,
+        (how, receipt): (JobEnd, Option<String>),
         at: Timestamp,
         tell: E,
     ) -> Result<Option<Job>, StoreError>
@@ -251,7 +260,8 @@ impl TenantStore {
     {
         self.write(tell, move |tx| {
             Box::pin(async move {
-                if !end(tx, id, Some(from), &how, at, None).await? {
+                let closing = Closing { report: None, receipt };
+                if !end(tx, id, Some(from), &how, at, closing).await? {
                     return Ok(None);
                 }
                 tx.row(FIND, args![id]).await?.map(|mut row| read(&mut row)).transpose()
@@ -276,6 +286,15 @@ impl TenantStore {
         E: FnOnce(&Consented) -> Vec<NewEvent> + Send + 'static,
     {
         self.write(tell, move |tx| Box::pin(consent(tx, id, content, who, at))).await
+    }
+
+    /// Gives the receipt of a job; none of one that is not over, or that was never given out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn find_receipt(&self, id: JobId) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT receipt FROM jobs WHERE tenant_id = $1 AND id = $2";
+        Ok(self.row(sql, args![id]).await?.map(|mut row| row.maybe_text()).transpose()?.flatten())
     }
 
     /// Lists who agreed to a job, in order.
@@ -514,10 +533,10 @@ pub(crate) async fn end(
     from: Option<JobState>,
     how: &JobEnd,
     at: Timestamp,
-    report: Option<String>,
+    closing: Closing,
 ) -> Result<bool, StoreError> {
-    let sql = "UPDATE jobs SET state = $3, ended_at = $4, exit_status = $5, signal = $6, reason = $7, report = $8 \
-         WHERE tenant_id = $1 AND id = $2 AND state IN ('awaiting_consent', 'queued', 'running') AND ($9 IS NULL OR state = $9)";
+    let sql = "UPDATE jobs SET state = $3, ended_at = $4, exit_status = $5, signal = $6, reason = $7, report = $8, receipt = $9 \
+         WHERE tenant_id = $1 AND id = $2 AND state IN ('awaiting_consent', 'queued', 'running') AND ($10 IS NULL OR state = $10)";
     let own = args![
         id,
         how.state.as_str(),
@@ -525,7 +544,8 @@ pub(crate) async fn end(
         how.exit.map(i64::from),
         how.signal.clone(),
         how.code.map(Code::as_str),
-        report,
+        closing.report,
+        closing.receipt,
         from.map(JobState::as_str)
     ];
     Ok(tx.run(sql, own).await? > 0)

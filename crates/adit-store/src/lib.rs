@@ -61,7 +61,7 @@ pub use error::{Conflict, StoreError};
 pub use event::{NewEvent, silent};
 pub use gateway::{ChainHead, ListedGateway};
 pub use grant::{Grant, Holder, HolderName, NewGrant};
-pub use job::{Asked, Consented, Job, JobFilter, JobLimits, NewJob, QueuedJob, Submitted};
+pub use job::{Asked, Closing, Consented, Job, JobFilter, JobLimits, NewJob, QueuedJob, Submitted};
 pub use machine::{Machine, MachineFacts, NewMachine, NewMachineKey};
 pub use machine_key::{ListedKey, MachineKey};
 pub use migrate::NEWEST as NEWEST_SCHEMA;

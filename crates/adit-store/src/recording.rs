@@ -8,7 +8,7 @@ use adit_domain::{MachineId, MachineLabel, PrincipalId, SessionId, TenantId, Tim
 use crate::page::{HIGHEST, List, Place};
 use crate::principal::read_principal;
 use crate::sql::{Row, args, stored};
-use crate::tx::Scope;
+use crate::tx::{Scope, Tx};
 use crate::{Conflict, Cursor, NewEvent, Page, Paging, Store, StoreError, TenantStore};
 
 /// How a recording stands.
@@ -114,34 +114,6 @@ macro_rules! recording {
 }
 
 impl TenantStore {
-    /// Adds the recording of a session, with the names of today.
-    ///
-    /// # Errors
-    /// [`Conflict::Refers`] when there is no such session, [`Conflict::Exists`] when it has a recording.
-    pub async fn begin_recording<E>(
-        &self,
-        session: SessionId,
-        at: Timestamp,
-        tell: E,
-    ) -> Result<(), StoreError>
-    where
-        E: FnOnce(&()) -> Vec<NewEvent> + Send + 'static,
-    {
-        let sql = "INSERT INTO recordings (tenant_id, session_id, principal_kind, principal_id, principal_name, machine_id, machine_label, state, started_at) \
-             SELECT s.tenant_id, s.id, p.kind, p.id, p.name, m.id, m.label, 'running', $3 FROM sessions s \
-             JOIN principals p ON p.tenant_id = s.tenant_id AND p.id = s.principal_id \
-             JOIN machines m ON m.tenant_id = s.tenant_id AND m.id = s.machine_id WHERE s.tenant_id = $1 AND s.id = $2";
-        self.write(tell, move |tx| {
-            Box::pin(async move {
-                match tx.run(sql, args![session, at]).await? {
-                    0 => Err(StoreError::Conflict(Conflict::Refers)),
-                    _ => Ok(()),
-                }
-            })
-        })
-        .await
-    }
-
     /// Closes a recording. Tells whether it was running.
     ///
     /// # Errors
@@ -248,4 +220,20 @@ fn read(row: &mut Row) -> Result<Recording, StoreError> {
         finished_at: row.maybe_time()?,
         deleted: row.maybe_time()?.zip(row.maybe_text()?).map(|(at, by)| Deletion { at, by }),
     })
+}
+
+/// Notes that a session that opens is recorded.
+pub(crate) async fn begin(
+    tx: &mut Tx,
+    session: SessionId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO recordings (tenant_id, session_id, principal_kind, principal_id, principal_name, machine_id, machine_label, state, started_at) \
+         SELECT s.tenant_id, s.id, p.kind, p.id, p.name, m.id, m.label, 'running', $3 FROM sessions s \
+         JOIN principals p ON p.tenant_id = s.tenant_id AND p.id = s.principal_id \
+         JOIN machines m ON m.tenant_id = s.tenant_id AND m.id = s.machine_id WHERE s.tenant_id = $1 AND s.id = $2";
+    match tx.run(sql, args![session, at]).await? {
+        0 => Err(StoreError::Conflict(Conflict::Refers)),
+        _ => Ok(()),
+    }
 }

@@ -10,8 +10,10 @@ use adit_domain::{
     RecordingMode, SessionId, TenantId, Timestamp,
 };
 
+use crate::job::Closing;
 use crate::page::{HIGHEST, List, Place};
 use crate::principal::read_principal;
+use crate::recording;
 use crate::sql::{Dialect, Row, args, stored, write_capabilities};
 use crate::tx::{Scope, Tx};
 use crate::{Cursor, NewEvent, Page, Paging, RecordingState, Store, StoreError, TenantStore};
@@ -354,7 +356,7 @@ impl TenantStore {
     where
         E: FnOnce(&SessionEnd) -> Vec<NewEvent> + Send + 'static,
     {
-        self.end_session_of_job(id, reason, at, (bytes, None), tell).await
+        self.end_session_of_job(id, reason, at, (bytes, Closing::default()), tell).await
     }
 
     /// Ends a session, and the job that it runs, with what its machine says of that.
@@ -366,7 +368,7 @@ impl TenantStore {
         id: SessionId,
         reason: EndReason,
         at: Timestamp,
-        (bytes, report): (SessionBytes, Option<String>),
+        (bytes, closing): (SessionBytes, Closing),
         tell: E,
     ) -> Result<SessionEnd, StoreError>
     where
@@ -378,7 +380,7 @@ impl TenantStore {
                 if let SessionEnd::First(session) = &ended
                     && let (Some(id), Some(reason)) = (session.job, &session.reason)
                 {
-                    crate::job::end(tx, id, None, &JobEnd::of(reason), at, report).await?;
+                    crate::job::end(tx, id, None, &JobEnd::of(reason), at, closing).await?;
                 }
                 Ok(ended)
             })
@@ -550,7 +552,11 @@ async fn start(tx: &mut Tx, open: OpenSession) -> Result<Opening, StoreError> {
     }
     note(tx, open.id, open.at, "opened", "").await?;
     let mut row = tx.row(FIND, args![open.id]).await?.ok_or(StoreError::Corrupt("session"))?;
-    Ok(Opening::Opened(Box::new(read(&mut row)?)))
+    let session = read(&mut row)?;
+    if session.recording != RecordingMode::Off {
+        recording::begin(tx, open.id, open.at).await?;
+    }
+    Ok(Opening::Opened(Box::new(session)))
 }
 
 /// Makes other gateways wait that count the same principal's sessions; in SQLite there is one writer.

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod digest;
 pub mod frame;
 pub mod job;
+pub mod receipt;
 pub mod recording;
 pub mod sandbox;
 pub mod warrant;

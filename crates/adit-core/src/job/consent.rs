@@ -63,7 +63,7 @@ impl Gateway {
         let decided = if decision == Decision::Deny {
             let how = JobEnd::because(Code::JobDenied);
             let tell = move |done: &Option<Job>| if done.is_some() { event.only() } else { vec![] };
-            let ended = tenant.end_job(id, JobState::Awaiting, how, now, tell).await?;
+            let ended = tenant.end_job(id, JobState::Awaiting, (how, None), now, tell).await?;
             ended.ok_or(Refusal::Code(Code::JobConsent))?
         } else {
             let tell = move |done: &Consented| match done {

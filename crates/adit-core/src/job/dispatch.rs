@@ -240,7 +240,11 @@ impl Gateway {
     }
 
     async fn end_without_session(&self, job: &Job, from: JobState, code: Code) {
-        let how = JobEnd::because(code);
+        let (how, at) = (JobEnd::because(code), self.clock.now());
+        let receipt = match from {
+            JobState::Running => Some(self.receipt_of(job, &how, at, None).await),
+            _ => None,
+        };
         let sentence = format!(
             "{} of {} on {} is over: {}",
             job.asked.template,
@@ -252,11 +256,12 @@ impl Gateway {
             .event("job.end", &Actor::gateway(self), sentence)
             .on(job_party(job))
             .with("state", json!(how.state.as_str()))
-            .with("reason", json!(how.code.unwrap_or(code).as_str()));
+            .with("reason", json!(how.code.unwrap_or(code).as_str()))
+            .with("receipt", json!(receipt.as_ref().map(|receipt| receipt.digest().to_string())));
         let tell = move |ended: &Option<Job>| if ended.is_some() { event.only() } else { vec![] };
         let tenant = self.store.tenant(job.tenant);
-        if let Err(error) = tenant.end_job(job.id, from, how.clone(), self.clock.now(), tell).await
-        {
+        let ending = (how.clone(), receipt.map(|receipt| receipt.export()));
+        if let Err(error) = tenant.end_job(job.id, from, ending, at, tell).await {
             error!(job.id = %job.id, %error, "the end of a job could not be written; it is when the gateway starts again");
         }
         self.jobs.forget(job.id);

@@ -7,6 +7,7 @@ use adit_domain::{Code, SessionId};
 use adit_store::Job;
 use adit_wire::recording::{Content, Reader, Step, What};
 use bytes::Bytes;
+use futures_util::future::join;
 
 use crate::Gateway;
 use crate::access::{Caller, Refusal};
@@ -93,16 +94,19 @@ impl Gateway {
         session: SessionId,
         from: u64,
     ) -> Result<Option<crate::session::Admission>, Refusal> {
-        let ticket = match self.issue_follow_ticket(caller, session).await {
-            Ok(ticket) => ticket,
+        let ready = match self.ready_follow_ticket(caller, session).await {
+            Ok(ready) => ready,
             Err(refusal) if is_over(refusal.code()) => return Ok(None),
             Err(refusal) => return Err(refusal),
         };
-        let presented =
-            crate::ticket::Presented { ticket: ticket.minted.secret.expose(), proof: "" };
+        let secret = ready.secret();
+        let presented = crate::ticket::Presented { ticket: secret.expose(), proof: "" };
         let hand =
             crate::session::Hand { output_position: Some(from), ..crate::session::Hand::default() };
-        match self.admit(presented, hand, caller.address).await {
+        // The database takes both in this order; waiting for the first to be durable would only take time.
+        let (issued, admitted) =
+            join(self.store_ticket(ready), self.admit(presented, hand, caller.address)).await;
+        match issued.and(admitted) {
             Ok(admission) => Ok(Some(admission)),
             Err(refusal) if is_over(refusal.code()) => Ok(None),
             Err(refusal) => Err(refusal),

@@ -2,7 +2,7 @@
 
 use adit_domain::job::JobEnd;
 use adit_domain::{Code, EndReason, JobId};
-use adit_store::{Session, SessionBytes, SessionEnd, SessionNote};
+use adit_store::{Closing, Session, SessionBytes, SessionEnd, SessionNote};
 use adit_wire::agent::v1 as pb;
 use adit_wire::job::JobReport;
 use metrics::{counter, histogram};
@@ -92,7 +92,9 @@ impl Gateway {
         report: &[u8],
     ) {
         let report = JobReport::read(report);
-        let how = JobEnd::of(reason);
+        let (how, at) = (JobEnd::of(reason), self.clock.now());
+        let whose = (session.tenant, job);
+        let receipt = self.receipt_of_session(whose, &how, at, report.as_ref()).await;
         let sentence = format!(
             "{}'s job on {} is over: {}",
             session.principal.name.name(),
@@ -108,14 +110,16 @@ impl Gateway {
             .with("exitStatus", json!(how.exit))
             .with("signal", json!(how.signal))
             .with("reason", json!(how.code.map(Code::as_str)))
-            .with("report", json!(report));
+            .with("report", json!(report))
+            .with("receipt", json!(receipt.as_ref().map(|receipt| receipt.digest().to_string())));
         let tell = move |end: &SessionEnd| match end {
             SessionEnd::First(_) => event.only(),
             SessionEnd::Before(_) | SessionEnd::Unknown => vec![],
         };
         let report = report.map(|report| json!(report).to_string());
         let tenant = self.store.tenant(session.tenant);
-        let (at, closing) = (self.clock.now(), (bytes, report));
+        let receipt = receipt.map(|receipt| receipt.export());
+        let closing = (bytes, Closing { report, receipt });
         let ended = tenant.end_session_of_job(session.id, reason.clone(), at, closing, tell).await;
         if let Err(error) = ended {
             error!(session.id = %session.id, %error, "the end of a job could not be written; it is when the gateway starts again");

@@ -235,6 +235,17 @@ struct Turn {
     written: io::Result<()>,
 }
 
+/// A recording whose last mark is written and not yet durable.
+struct Closing {
+    session: SessionId,
+    path: PathBuf,
+    file: File,
+    whole: bool,
+    tail: Tail,
+    written: io::Result<()>,
+    done: tokio::sync::oneshot::Sender<Finished>,
+}
+
 impl Worker {
     fn run(mut self) {
         give_way();
@@ -275,9 +286,9 @@ impl Worker {
         let mut turns: Vec<Turn> =
             due.into_iter().filter_map(|shared| self.write(shared)).collect();
         self.sync_all(&mut turns);
-        for turn in turns {
-            self.settle(turn);
-        }
+        let closings: Vec<Closing> =
+            turns.into_iter().filter_map(|turn| self.settle(turn)).collect();
+        self.close(closings);
     }
 
     fn write(&mut self, shared: Arc<Shared>) -> Option<Turn> {
@@ -326,9 +337,9 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, turn: Turn) {
-        let Some(reel) = self.reels.get_mut(&turn.shared.session) else { return };
-        let Some(writer) = reel.writer.as_mut() else { return };
+    fn settle(&mut self, turn: Turn) -> Option<Closing> {
+        let reel = self.reels.get_mut(&turn.shared.session)?;
+        let writer = reel.writer.as_mut()?;
         match &turn.written {
             Ok(()) => {
                 reel.durable = writer.tail().clone();
@@ -346,34 +357,47 @@ impl Worker {
         }
         turn.shared.durable.store(turn.until, Ordering::Release);
         turn.shared.moved.notify_one();
-        if let Some((how, done)) = turn.end {
-            self.finish(turn.shared.session, how, done);
-        }
+        let (how, done) = turn.end?;
+        self.finish(turn.shared.session, how, done)
     }
 
+    /// Writes the last mark of a recording.
     fn finish(
         &mut self,
         session: SessionId,
         how: End,
         done: tokio::sync::oneshot::Sender<Finished>,
-    ) {
-        let Some(reel) = self.reels.remove(&session) else { return };
-        let Some(writer) = reel.writer else { return };
+    ) -> Option<Closing> {
+        let reel = self.reels.remove(&session)?;
         let mut bytes = Vec::new();
+        let writer = reel.writer?;
         let from = writer.tail().bytes;
         let tail = writer.end(how, &self.key, &mut self.packer, &mut bytes);
-        let written = reel.file.write_all_at(&bytes, from).and_then(|()| reel.file.sync_all());
-        if let Err(error) = &written {
-            warn!(session.id = %session, %error, path = %reel.path.display(), "a recording could not be closed");
+        let written = reel.file.write_all_at(&bytes, from);
+        let Reel { path, file, whole, .. } = reel;
+        Some(Closing { session, path, file, whole, tail, written, done })
+    }
+
+    /// Makes the last marks durable, together where there are many, and says what the recordings came to.
+    fn close(&self, closings: Vec<Closing>) {
+        let together = (closings.len() > SYNC_EACH).then(|| rustix::fs::syncfs(&self.folder));
+        for Closing { session, path, file, whole, tail, written, done } in closings {
+            let written = written.and_then(|()| match together {
+                Some(synced) => synced.map_err(io::Error::from),
+                None => file.sync_all(),
+            });
+            if let Err(error) = &written {
+                warn!(session.id = %session, %error, path = %path.display(), "a recording could not be closed");
+            }
+            let finished = Finished {
+                hash: tail.hash.0,
+                bytes: tail.bytes,
+                output_bytes: tail.position,
+                complete: written.is_ok() && whole,
+            };
+            // Nobody waiting means that the session's task is gone; the file says the same.
+            let _ = done.send(finished);
         }
-        let finished = Finished {
-            hash: tail.hash.0,
-            bytes: tail.bytes,
-            output_bytes: tail.position,
-            complete: written.is_ok() && reel.whole,
-        };
-        // Nobody waiting means that the session's task is gone; the file says the same.
-        let _ = done.send(finished);
     }
 }
 

@@ -38,6 +38,8 @@ CREATE TABLE jobs (
     signal TEXT,
     reason TEXT,
     report TEXT,
+    -- Its receipt, as it was signed: one line of a file of them.
+    receipt TEXT,
     UNIQUE (tenant_id, id),
     CHECK ((state IN ('awaiting_consent', 'queued', 'running')) = (ended_at IS NULL)),
     FOREIGN KEY (tenant_id, principal_id) REFERENCES principals (tenant_id, id) ON DELETE CASCADE,

@@ -1,6 +1,6 @@
 //! `adit audit`: who did what, and the proof that nobody edited it.
 
-mod offline;
+pub(super) mod offline;
 
 use std::collections::HashSet;
 use std::path::PathBuf;

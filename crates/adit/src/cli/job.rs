@@ -1,5 +1,6 @@
 //! `adit jobs`: runs of templates.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -13,6 +14,7 @@ use super::{Ended, grant, when};
 use crate::output::{Cell, Output, Table, Tone};
 
 pub mod follow;
+mod receipt;
 
 /// How many jobs are listed unless told otherwise.
 const LISTED: usize = 50;
@@ -56,6 +58,19 @@ enum Action {
         /// Go on until it is over
         #[arg(long, short)]
         follow: bool,
+    },
+    /// Write the signed receipt of a job that is over: what ran, how it ended, what it wrote
+    Receipt {
+        /// Its id
+        job: String,
+    },
+    /// Check receipts without a gateway: who signed them, and that nothing in them was changed
+    Verify {
+        /// A file of receipts, one a line
+        file: PathBuf,
+        /// The key that the gateway signs with, of `adit audit key`: 64 hexadecimal digits, or @FILE with them
+        #[arg(long, value_name = "KEY", required = true)]
+        key: Vec<String>,
     },
     /// Agree to a job of somebody else, after you have seen what would run
     Approve(Word),
@@ -138,6 +153,9 @@ struct Output_ {
 impl Jobs {
     /// Works on jobs.
     pub async fn run(self) -> Ended {
+        if let Action::Verify { file, key } = &self.action {
+            return receipt::verify(self.client.output.open(), file, key);
+        }
         let client = Client::open(&self.client.gateway)?.at("jobs");
         let output = self.client.output.open();
         match self.action {
@@ -154,6 +172,9 @@ impl Jobs {
                 return Ok(over.status());
             }
             Action::Logs { job, follow: false } => follow::print(&client, &job).await?,
+            Action::Receipt { job } => follow::copy(&client, &[&job, "receipt"]).await?,
+            // Done above: it needs no gateway.
+            Action::Verify { .. } => {}
             Action::Approve(word) => word.say(&client, output, "approve").await?,
             Action::Deny(word) => word.say(&client, output, "deny").await?,
             Action::Cancel { jobs } => {

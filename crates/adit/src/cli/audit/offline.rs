@@ -73,7 +73,7 @@ fn broken(file: &Path, number: usize, why: &str) -> Failure {
 }
 
 /// Calls `take` with the number and text of each line that is not empty.
-fn each_line(
+pub(in crate::cli) fn each_line(
     path: &Path,
     mut take: impl FnMut(usize, &str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -99,7 +99,7 @@ fn each_line(
 }
 
 /// Reads a public key of 64 hexadecimal digits, from a file where it begins with `@`.
-fn parse_key(text: &str) -> Result<PublicKey, Failure> {
+pub(in crate::cli) fn parse_key(text: &str) -> Result<PublicKey, Failure> {
     let told = match text.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path)
             .map_err(Failure::file(format!("reading the key from {path}")))?,

@@ -55,7 +55,12 @@ const MOST_BROKEN: u32 = 5;
 /// # Errors
 /// The gateway refused or did not answer.
 pub async fn print(client: &Client, job: &str) -> Result<(), Failure> {
-    let mut response = client.stream(&[job, "output"], &[]).await?;
+    copy(client, &[job, "output"]).await
+}
+
+/// Writes an answer as it is; to a terminal, without what a terminal obeys.
+pub async fn copy(client: &Client, path: &[&str]) -> Result<(), Failure> {
+    let mut response = client.stream(path, &[]).await?;
     let mut filter = Filter::default();
     let mut out = io::stdout();
     let is_terminal = out.is_terminal();
