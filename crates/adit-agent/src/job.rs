@@ -1,16 +1,18 @@
 //! A job on this machine: the sandbox's process, which holds it and tells how it goes, and the two streams that it writes.
 //!
-//! The sandbox is this same binary under another name (`adit __sandbox --spawner`), which forks itself for each job. Its standard input is a socket: the plan and the word that
-//! cancels go one way, reports come the other. When the agent dies the socket closes, and with it everything of the job ends.
+//! The sandbox is this same binary under another name (`adit __sandbox --spawner`), which forks itself for each job. Its standard input is
+//! a socket: the plan and the word that cancels go one way, reports come the other. When the agent dies the socket closes, and with it
+//! everything of the job ends.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use adit_domain::Code;
 use adit_wire::agent::v1 as pb;
-use adit_wire::job::{JobReport, StreamBytes};
+use adit_wire::job::{JobReport, JobTimes, StreamBytes};
 use adit_wire::sandbox::{
     self, AbsolutePath, End, MAX_REPORT_BYTES, Refusal, RefusalCode, Report, read_plan, write_plan,
 };
@@ -37,6 +39,8 @@ pub struct Sandbox {
     /// The beginning of a report that has not come whole.
     line: Vec<u8>,
     report: JobReport,
+    taken: Instant,
+    times: JobTimes,
 }
 
 /// Makes sandboxes.
@@ -60,6 +64,7 @@ impl Sandboxes {
         job: &pb::Job,
         hidden: Option<&Path>,
     ) -> Result<Job, SpawnError> {
+        let taken = Instant::now();
         let plan = plan_of(job, hidden)?;
         let (mut socket, theirs) = UnixStream::pair().map_err(SpawnError::Exhausted)?;
         let (stdout, child_stdout) = output_pipe().map_err(SpawnError::Exhausted)?;
@@ -75,7 +80,8 @@ impl Sandboxes {
         }
         let stream = Stream::Pipes { stdin: None, stdout: Some(stdout), stderr: Some(stderr) };
         let (line, report) = (Vec::new(), JobReport::default());
-        let sandbox = Sandbox { socket, line, report };
+        let times = JobTimes::default();
+        let sandbox = Sandbox { socket, line, report, taken, times };
         Ok(Job { stream, sandbox, output_bytes: job.output_bytes })
     }
 }
@@ -101,7 +107,19 @@ impl Sandbox {
 
     /// Gives what there is to say of the job so far.
     pub(crate) fn report(&self, stdout: StreamBytes, stderr: StreamBytes) -> JobReport {
-        JobReport { stdout, stderr, ..self.report.clone() }
+        let times = Some(JobTimes { told_us: self.elapsed_us(), ..self.times });
+        JobReport { stdout, stderr, times, ..self.report.clone() }
+    }
+
+    /// Notes that the job wrote something.
+    pub(crate) fn note_output(&mut self) {
+        if self.times.first_byte_us.is_none() {
+            self.times.first_byte_us = Some(self.elapsed_us());
+        }
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.taken.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Ready once, when nothing of the job is left.
@@ -111,6 +129,7 @@ impl Sandbox {
             let mut buffer = ReadBuf::new(&mut piece);
             let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
+                self.times.ended_us = Some(self.elapsed_us());
                 return Poll::Ready(self.exit());
             }
             self.line.extend_from_slice(buffer.filled());
@@ -132,7 +151,8 @@ impl Sandbox {
                 report @ (Report::Refused(_) | Report::Ended { .. }) => {
                     self.report.last = Some(report);
                 }
-                Report::Started | Report::Usage(_) => {}
+                Report::Started => self.times.started_us = Some(self.elapsed_us()),
+                Report::Usage(_) => {}
             }
         }
         if self.line.len() > MAX_REPORT_BYTES {

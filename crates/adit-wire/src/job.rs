@@ -43,6 +43,26 @@ pub struct JobReport {
     pub stdout: StreamBytes,
     /// Its standard error.
     pub stderr: StreamBytes,
+    /// How long it took to come how far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<JobTimes>,
+}
+
+/// When what happened, in microseconds since the machine took the job: lengths, because two machines' clocks differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobTimes {
+    /// Its program ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_us: Option<u64>,
+    /// It wrote something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_us: Option<u64>,
+    /// Nothing of it was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_us: Option<u64>,
+    /// This was told.
+    pub told_us: u64,
 }
 
 impl JobReport {

@@ -91,6 +91,11 @@ impl ShellStream {
 
     /// Says how much of what was read is kept.
     fn keep(&mut self, kind: Kind, read: usize) -> usize {
+        if let Keeper::Sandbox(sandbox) = &mut self.keeper
+            && read > 0
+        {
+            sandbox.note_output();
+        }
         self.kept.as_mut().map_or(read, |kept| kept.count(kind, read))
     }
 
