@@ -30,6 +30,7 @@ use crate::Gateway;
 use crate::access::{Caller, Refusal, machine_party, target_of};
 use crate::audit;
 use crate::bus::Change;
+use crate::trace;
 use template::{Templates, Vetted};
 
 pub use consent::Decision;
@@ -39,6 +40,7 @@ mod dispatch;
 pub mod output;
 mod plan;
 mod receipt;
+mod spans;
 pub mod template;
 
 /// What an operator may set about jobs.
@@ -316,6 +318,7 @@ impl Gateway {
             content: content.0,
             idempotency_key: wish.idempotency_key.clone(),
             request_hash: request_hash.0,
+            trace: trace::current().map(|context| context.to_string()),
         })
     }
 
@@ -426,7 +429,8 @@ impl Gateway {
         let waiting = tell(event.clone());
         for from in [JobState::Awaiting, JobState::Queued] {
             let (how, waiting) = (how.clone(), waiting.clone());
-            if tenant.end_job(id, from, (how, None), now, waiting).await?.is_some() {
+            if let Some(ended) = tenant.end_job(id, from, (how, None), now, waiting).await? {
+                self.trace_job(&ended);
                 self.jobs.forget(id);
                 self.bus.tell(job.tenant, Change::Jobs);
                 return Ok(());

@@ -58,6 +58,7 @@ pub mod team;
 pub mod tenant;
 pub mod ticket;
 pub mod token;
+pub mod trace;
 pub mod tries;
 pub mod what_ends;
 

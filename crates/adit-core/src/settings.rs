@@ -10,6 +10,7 @@ use crate::company::settings::ProviderSettings;
 use crate::job::JobSettings;
 use crate::oauth::settings::OAuthSettings;
 use crate::reach::ReachSettings;
+use crate::trace::Traces;
 
 /// Settings of a gateway.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub struct Settings {
     pub jobs: JobSettings,
     /// The bus to other gateways on the same database.
     pub bus: Option<BusSettings>,
+    /// Where finished spans go.
+    pub traces: Traces,
 }
 
 /// The parameters of Argon2id (RFC 9106 §3.1).
@@ -123,6 +126,7 @@ impl Settings {
             reach: ReachSettings::default(),
             jobs: JobSettings::default(),
             bus: None,
+            traces: Traces::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ use utoipa_axum::routes;
 use crate::problem::ApiError;
 use crate::{
     agent, api, company, console, guard, health, jobs, machine_plane, oauth, terminal, tickets,
+    trace,
 };
 
 /// The largest body of a request, in bytes: a command of 32 KiB with its JSON escapes.
@@ -304,6 +305,7 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::from(adit_domain::Code::RequestMethod) })
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::check))
         .layer(CatchPanicLayer::custom(on_panic))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), trace::follow))
         .with_state(app)
 }
 
@@ -330,6 +332,7 @@ pub fn machine_router(app: Arc<App>) -> Router {
         .fallback(|| async { ApiError::from(adit_domain::Code::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::from(adit_domain::Code::RequestMethod) })
         .layer(CatchPanicLayer::custom(on_panic))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), trace::follow))
         .with_state(app)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adit_core::Caller;
+use adit_core::trace::trust_caller;
 use adit_domain::Code;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -23,17 +24,23 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let address = Peer::of(&parts.extensions).map(|peer| peer.address.ip());
-        if let Some(token) = bearer(&parts.headers) {
-            return Ok(Self(app.gateway.caller_by_token(token, address).await?));
-        }
-        let cookie =
-            cookie(&parts.headers, Peer::is_tls(&parts.extensions)).ok_or(Code::AuthRequired)?;
-        if parts.method != Method::GET && parts.method != Method::HEAD {
-            crate::guard::same_origin(app, &parts.headers)?;
-        }
-        Ok(Self(app.gateway.caller_by_cookie(cookie, address).await?))
+        let caller = caller(parts, app).await?;
+        trust_caller();
+        Ok(Self(caller))
     }
+}
+
+async fn caller(parts: &Parts, app: &App) -> Result<Caller, ApiError> {
+    let address = Peer::of(&parts.extensions).map(|peer| peer.address.ip());
+    if let Some(token) = bearer(&parts.headers) {
+        return Ok(app.gateway.caller_by_token(token, address).await?);
+    }
+    let cookie =
+        cookie(&parts.headers, Peer::is_tls(&parts.extensions)).ok_or(Code::AuthRequired)?;
+    if parts.method != Method::GET && parts.method != Method::HEAD {
+        crate::guard::same_origin(app, &parts.headers)?;
+    }
+    Ok(app.gateway.caller_by_cookie(cookie, address).await?)
 }
 
 /// Reads the token of an `Authorization: Bearer` header (RFC 6750 §2.1).

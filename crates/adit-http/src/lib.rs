@@ -20,6 +20,7 @@ pub mod problem;
 pub mod terminal;
 pub mod tickets;
 pub mod tls;
+mod trace;
 #[doc(hidden)]
 pub mod websocket;
 

@@ -62,6 +62,8 @@ pub struct Asked {
     pub idempotency_key: Option<String>,
     /// The hash of the wish.
     pub request_hash: [u8; 32],
+    /// The request that asked, as a `traceparent`.
+    pub trace: Option<String>,
 }
 
 /// How many jobs may wait.
@@ -173,7 +175,7 @@ macro_rules! job {
     ($where:literal) => {
         concat!(
             "SELECT p.id, p.tenant_id, p.kind, p.name, j.id, j.machine_id, m.label, j.credential_id, j.client, j.template, j.version, j.needs, \
-             j.parameters, j.argv, j.plan, j.output_bytes, j.timeout_ms, j.idempotent, j.consents, j.content, j.idempotency_key, j.request_hash, j.state, j.gateway_id, \
+             j.parameters, j.argv, j.plan, j.output_bytes, j.timeout_ms, j.idempotent, j.consents, j.content, j.idempotency_key, j.request_hash, j.trace, j.state, j.gateway_id, \
              j.session_id, j.created_at, j.started_at, j.cancelled_at, j.ended_at, j.exit_status, j.signal, j.reason, j.report \
              FROM jobs j \
              JOIN principals p ON p.tenant_id = j.tenant_id AND p.id = j.principal_id \
@@ -464,8 +466,8 @@ async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted
         return Ok(Submitted::Full);
     }
     let sql = "INSERT INTO jobs (tenant_id, id, principal_id, machine_id, credential_id, client, template, version, needs, parameters, argv, plan, \
-         output_bytes, timeout_ms, idempotent, consents, content, state, idempotency_key, request_hash, created_at, queued_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21)";
+         output_bytes, timeout_ms, idempotent, consents, content, state, idempotency_key, request_hash, trace, created_at, queued_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22)";
     let state = if asked.consents > 0 { JobState::Awaiting } else { JobState::Queued };
     let own = args![
         new.id,
@@ -487,6 +489,7 @@ async fn submit(tx: &mut Tx, new: NewJob, limits: JobLimits) -> Result<Submitted
         state.as_str(),
         asked.idempotency_key,
         asked.request_hash,
+        asked.trace,
         new.at
     ];
     tx.run(sql, own).await?;
@@ -582,6 +585,7 @@ fn read(row: &mut Row) -> Result<Job, StoreError> {
             content: row.hash()?,
             idempotency_key: row.maybe_text()?,
             request_hash: row.hash()?,
+            trace: row.maybe_text()?,
         },
         state: row.word("state of a job")?,
         gateway: row.maybe_uuid()?.map(GatewayId),

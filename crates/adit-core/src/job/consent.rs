@@ -64,7 +64,9 @@ impl Gateway {
             let how = JobEnd::because(Code::JobDenied);
             let tell = move |done: &Option<Job>| if done.is_some() { event.only() } else { vec![] };
             let ended = tenant.end_job(id, JobState::Awaiting, (how, None), now, tell).await?;
-            ended.ok_or(Refusal::Code(Code::JobConsent))?
+            let ended = ended.ok_or(Refusal::Code(Code::JobConsent))?;
+            self.trace_job(&ended);
+            ended
         } else {
             let tell = move |done: &Consented| match done {
                 Consented::Noted(_) | Consented::Enough(_) => event.only(),

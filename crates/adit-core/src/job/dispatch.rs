@@ -15,6 +15,7 @@ use crate::Gateway;
 use crate::access::Refusal;
 use crate::audit::Actor;
 use crate::bus::Change;
+use crate::trace::{self, Context};
 
 /// How often the database is asked for jobs that another gateway took in.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -200,7 +201,11 @@ impl Gateway {
         let waited = self.clock.now().since(job.created_at);
         histogram!("adit_job_wait_seconds").record(waited.as_secs_f64());
         self.bus.tell(tenant, Change::Jobs);
-        if let Err(refusal) = self.open_job(&job, session).await {
+        let opened = match job.asked.trace.as_deref().and_then(Context::read) {
+            Some(asked) => trace::within(asked, self.open_job(&job, session)).await,
+            None => self.open_job(&job, session).await,
+        };
+        if let Err(refusal) = opened {
             let passes = matches!(refusal.code(), Code::TargetOffline | Code::TooMany);
             if passes && self.let_wait(&job, session).await {
                 return;
@@ -261,8 +266,11 @@ impl Gateway {
         let tell = move |ended: &Option<Job>| if ended.is_some() { event.only() } else { vec![] };
         let tenant = self.store.tenant(job.tenant);
         let ending = (how.clone(), receipt.map(|receipt| receipt.export()));
-        if let Err(error) = tenant.end_job(job.id, from, ending, at, tell).await {
-            error!(job.id = %job.id, %error, "the end of a job could not be written; it is when the gateway starts again");
+        match tenant.end_job(job.id, from, ending, at, tell).await {
+            Ok(ended) => ended.iter().for_each(|ended| self.trace_job(ended)),
+            Err(error) => {
+                error!(job.id = %job.id, %error, "the end of a job could not be written; it is when the gateway starts again");
+            }
         }
         self.jobs.forget(job.id);
         counter!("adit_jobs_ended_total", "state" => how.state.as_str()).increment(1);

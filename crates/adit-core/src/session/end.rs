@@ -121,7 +121,7 @@ impl Gateway {
         let receipt = receipt.map(|receipt| receipt.export());
         let closing = (bytes, Closing { report, receipt });
         let ended = tenant.end_session_of_job(session.id, reason.clone(), at, closing, tell).await;
-        if let Err(error) = ended {
+        if let Err(error) = &ended {
             error!(session.id = %session.id, %error, "the end of a job could not be written; it is when the gateway starts again");
         }
         self.jobs.free(job);
@@ -131,6 +131,9 @@ impl Gateway {
         self.bus.tell(session.tenant, Change::Jobs);
         self.bus.tell(session.tenant, Change::Sessions);
         self.bus.tell(session.tenant, Change::Audit);
+        if matches!(ended, Ok(SessionEnd::First(_))) {
+            self.trace_ended(session.tenant, job).await;
+        }
     }
 
     /// Finds the address of a session's person, for whoever reads the log; a database that does not answer costs the log only that.

@@ -40,6 +40,8 @@ CREATE TABLE jobs (
     report TEXT,
     -- Its receipt, as it was signed: one line of a file of them.
     receipt TEXT,
+    -- The request that asked, as a `traceparent` (W3C Trace Context): the spans of the job go below it.
+    trace TEXT,
     UNIQUE (tenant_id, id),
     CHECK ((state IN ('awaiting_consent', 'queued', 'running')) = (ended_at IS NULL)),
     FOREIGN KEY (tenant_id, principal_id) REFERENCES principals (tenant_id, id) ON DELETE CASCADE,
