@@ -22,6 +22,9 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 mod company;
+mod traces;
+
+pub use traces::TraceSettings;
 
 /// The configuration file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -71,6 +74,22 @@ pub struct Config {
     pub jobs: Jobs,
     /// The bus to other gateways on the same database.
     pub bus: Bus,
+    /// Traces, to a collector of OpenTelemetry.
+    pub traces: Traces,
+}
+
+/// Traces, to a collector of OpenTelemetry. The environment's names win.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traces {
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where OTLP over HTTP is taken, without `/v1/traces`: `http://127.0.0.1:4318`; absent: nothing is exported.
+    pub endpoint: Option<String>,
+    /// `OTEL_TRACES_SAMPLER_ARG`: the share of new traces that are exported, 0 to 1; absent: all.
+    pub sample_ratio: Option<f64>,
+    /// `OTEL_SERVICE_NAME`: what the gateway calls itself; absent: `adit`.
+    pub service_name: Option<String>,
+    /// A file with headers that the collector asks for, a `name: value` a line, readable by its owner only.
+    pub headers_file: Option<PathBuf>,
 }
 
 /// Templates, and the jobs that run them.
@@ -582,6 +601,21 @@ impl Config {
     pub fn shown_providers(&self) -> anyhow::Result<Vec<serde_json::Value>> {
         let read = company::providers(&self.sign_in.provider)?;
         Ok(read.iter().map(company::shown).collect())
+    }
+
+    /// Tells where traces go, without headers; null where they go nowhere.
+    ///
+    /// # Errors
+    /// When a value is out of its range.
+    pub fn shown_traces(&self) -> anyhow::Result<serde_json::Value> {
+        let shown = self.traces.settings()?.map(|settings| {
+            serde_json::json!({
+                "endpoint": settings.endpoint.as_str(),
+                "sampleRatio": settings.ratio,
+                "serviceName": settings.service_name,
+            })
+        });
+        Ok(shown.into())
     }
 
     /// Gives the session secret: of the environment, else of the file that the configuration names.

@@ -2,13 +2,18 @@
 //!
 //! What is dropped is counted; the audit log does not come this way.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
+use adit_core::trace;
 use metrics::counter;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 /// How many lines may wait for a slow reader of standard error.
 const LINES: usize = 4096;
@@ -17,7 +22,41 @@ const LINES: usize = 4096;
 pub fn start(quiet: &str, json: bool) {
     let filter = EnvFilter::try_from_env("ADIT_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines::start());
-    if json { builder.json().init() } else { builder.with_target(false).init() }
+    if json {
+        builder.json().map_event_format(Traced).init()
+    } else {
+        builder.with_target(false).init()
+    }
+}
+
+/// A line of JSON with the trace that its task works for, named as OpenTelemetry names it in logs.
+struct Traced<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for Traced<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some(within) = trace::current() else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        match line.strip_suffix("}\n") {
+            Some(line) => {
+                let trace::Context { trace, span, .. } = within;
+                writeln!(writer, "{line},\"trace_id\":\"{trace}\",\"span_id\":\"{span}\"}}")
+            }
+            None => writer.write_str(&line),
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -13,6 +13,7 @@ mod output;
 mod parent;
 mod serve;
 mod tls;
+mod traces;
 mod unit;
 mod up;
 mod webhook;

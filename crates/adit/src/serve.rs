@@ -12,6 +12,7 @@ use adit_core::audit::Actor;
 use adit_core::keys::{Keys, load_or_make};
 use adit_core::listener::Listener;
 use adit_core::random::{SystemClock, SystemIds};
+use adit_core::trace::Traces;
 use adit_core::{Gateway, Settings};
 use adit_domain::{Clock as _, GatewayId, Ids as _};
 use adit_http::challenge::{self, Answers};
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use crate::acme::Acme;
 use crate::config::{Config, TlsFiles, listen_address};
 use crate::tls::{Kept, Origin};
+use crate::traces::Exporter;
 use crate::{log, parent, tls};
 
 /// Start a gateway by its configuration
@@ -127,6 +129,14 @@ impl Serve {
         let mut settings = config.settings(&plan.dir)?;
         settings.url = plan.url(listen);
         settings.machines_url = plan.machines_url(machines_listen);
+        let exporter = match config.traces.settings()? {
+            Some(traces) => {
+                let (sink, spans) = Traces::to(traces.endpoint.as_str(), traces.ratio);
+                settings.traces = sink;
+                Some(Exporter::new(&traces, spans)?)
+            }
+            None => None,
+        };
         settings.audit_lines = config.audit_lines.unwrap_or(self.announce.is_none());
         warn_of_loopback(&settings);
         let app_settings = AppSettings {
@@ -161,6 +171,9 @@ impl Serve {
         let config = Some(machine_tls.kept.config(&[b"http/1.1"]));
         tasks.spawn(listen::serve(machines, config, machine_router, each, tasks.clone()));
         tasks.spawn(machine_tls.follow(Arc::clone(&gateway)));
+        if let Some(exporter) = exporter {
+            tasks.spawn(exporter.run(Arc::clone(&gateway)));
+        }
         if let Some(webhook) = webhook {
             tasks.spawn(webhook.run(Arc::clone(&gateway)));
         }

@@ -67,15 +67,17 @@ impl Config {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Shows who vouches for company accounts and how the OAuth2 server is set, as a gateway would take it from the file.
+    /// Shows who vouches for company accounts, how the OAuth2 server is set and where traces go, as a gateway would take it from the file.
     fn show_file(&self, path: &Path) -> Ended {
-        let read = config::Config::load(path)
-            .and_then(|config| Ok((config.shown_providers()?, config.shown_oauth()?)));
-        let (providers, oauth) = read.map_err(|error| Failure::Usage(format!("{error:#}")))?;
-        let value = json!({"signIn": {"providers": providers}, "oauth": oauth});
+        let read = config::Config::load(path).and_then(|config| {
+            Ok((config.shown_providers()?, config.shown_oauth()?, config.shown_traces()?))
+        });
+        let (providers, oauth, traces) =
+            read.map_err(|error| Failure::Usage(format!("{error:#}")))?;
+        let value = json!({"signIn": {"providers": providers}, "oauth": oauth, "traces": traces});
         let mut facts: Vec<(&str, String)> =
             providers.iter().map(|one| ("sign-in", sentence(one))).collect();
-        let lines = flat(&json!({"oauth": oauth}));
+        let lines = flat(&json!({"oauth": oauth, "traces": traces}));
         facts.extend(lines.iter().map(|(name, value)| (name.as_str(), value.clone())));
         self.client.output.open().facts(&value, &facts)?;
         Ok(ExitCode::SUCCESS)
