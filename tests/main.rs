@@ -16,4 +16,5 @@ mod restored;
 mod session;
 mod sessions;
 mod tickets;
+mod traces;
 mod versions;

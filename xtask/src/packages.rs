@@ -25,6 +25,8 @@ pub const BUILD: &[Part] =
 pub const TESTS: &[Part] = &[
     part("asciinema", "asciinema"),
     part("chromium", "chromium"),
+    // What makes a folder for programs of PyPI.
+    part("ensurepip", "python3-venv"),
     part("faketime", "faketime"),
     part("fc-list", "fontconfig"),
     part("git", "git"),
@@ -114,13 +116,18 @@ fn missing(parts: &[Part], present: impl Fn(&str) -> bool) -> Vec<&'static str> 
     parts.iter().filter(|part| !present(part.program)).map(|part| part.package).collect()
 }
 
-/// `PATH`, the folders of system programs, and those of PostgreSQL, which Debian keeps out of both.
+/// `PATH`, the folders of system programs, and those of PostgreSQL and of Python's own parts, which Debian keeps out of both.
 fn program_folders() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let postgres = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let lib = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let python = lib.map(|entry| entry.path()).filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python3"))
+    });
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .chain(postgres.map(|version| version.path().join("bin")))
+        .chain(python)
         .collect()
 }
 

@@ -33,6 +33,7 @@ const TABLES: &[(&str, &str)] = &[
     ("access", "Access"),
     ("oauth.trust", "Trust"),
     ("bus", "Bus"),
+    ("traces", "Traces"),
 ];
 
 /// The tables of which there may be many.

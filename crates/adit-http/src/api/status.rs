@@ -49,6 +49,26 @@ pub struct Settings {
     recording: &'static str,
     recording_strict: bool,
     oauth: OAuth,
+    /// Where traces go; absent where they go nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traces: Option<Traces>,
+}
+
+/// How traces are exported.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Traces {
+    /// The collector's address; only for those who manage access.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    /// The share of new traces that are exported.
+    sample_ratio: f64,
+}
+
+fn traces(settings: &adit_core::trace::Traces, sees_endpoint: bool) -> Option<Traces> {
+    let (endpoint, sample_ratio) = settings.shown()?;
+    let endpoint = sees_endpoint.then(|| endpoint.to_owned());
+    Some(Traces { endpoint, sample_ratio })
 }
 
 /// The settings of the OAuth2 server.
@@ -108,7 +128,7 @@ pub async fn status(
     let facts = gateway.facts_of(&caller).await?;
     let tenant = Target::Tenant(caller.principal.tenant);
     let may = policy::allowed(&facts, &tenant, gateway.clock.now());
-    // What is trusted buys tokens of the first tenant's services.
+    // What is trusted buys tokens of the first tenant's services, and what is exported is of all tenants.
     let is_first = caller.principal.tenant == TenantId::SEED;
     let sees_trust = is_first && may.has(Capability::AccessManage);
     let settings = &gateway.settings;
@@ -132,6 +152,7 @@ pub async fn status(
             recording: settings.recording.as_str(),
             recording_strict: settings.recording_strict,
             oauth: oauth(&settings.oauth, sees_trust),
+            traces: traces(&settings.traces, sees_trust),
         },
         audit_key: hex::encode(gateway.keys.audit_public()),
     }))
