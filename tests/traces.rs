@@ -295,7 +295,8 @@ async fn a_log_line_of_a_request_names_its_trace() {
     let log = folder.path().join("log");
     let mut serve = Command::new(adit_testkit::binary());
     serve.arg("serve").arg("--config").arg(&config).stdout(Stdio::null());
-    serve.env("SESSION_TOKEN_SECRET", "5e".repeat(32)).env("ADIT_LOG", "info,adit_http=debug");
+    let secret = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|half| half.simple().to_string());
+    serve.env("SESSION_TOKEN_SECRET", secret.concat()).env("ADIT_LOG", "info,adit_http=debug");
     let _ends = Ends(serve.stderr(File::create(&log).unwrap()).spawn().unwrap());
     let line = eventually("a line of the request", async || {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
