@@ -11,7 +11,7 @@ use adit_store::Job;
 use adit_wire::job::{JobReport, JobTimes};
 
 use crate::Gateway;
-use crate::trace::{Context, Kind, Span, SpanId, Value, system_time};
+use crate::trace::{Context, Kind, Span, Value, system_time};
 
 impl Gateway {
     /// Makes the spans of a job that has just ended.
@@ -89,7 +89,7 @@ impl Gateway {
         name: &'static str,
         (start, end): (SystemTime, SystemTime),
     ) -> Span {
-        let context = Context { span: SpanId::new(&*self.ids), ..parent };
+        let context = parent.below(&*self.ids);
         let (parent, name) = (Some(parent.span), Cow::Borrowed(name));
         let (kind, end) = (Kind::Internal, end.max(start));
         Span { context, parent, name, kind, start, end, attributes: Vec::new(), failed: None }
