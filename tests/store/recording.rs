@@ -1,12 +1,8 @@
 use adit_domain::SessionId;
-use adit_store::{
-    Conflict, Deletion, FinishedRecording, Paging, RecordingFilter, RecordingState, StoreError,
-    silent,
-};
-use uuid::Uuid;
+use adit_store::{Deletion, FinishedRecording, Paging, RecordingFilter, RecordingState, silent};
 
 use super::on_both;
-use super::world::{NOW, World, later, told};
+use super::world::{NOW, World, later};
 
 on_both!(
     a_recording_tells_of_its_session,
