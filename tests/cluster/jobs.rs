@@ -4,6 +4,7 @@ use adit_testkit::{Api, eventually};
 use serde_json::{Value, json};
 
 use super::pair::{Pair, bus_is};
+use crate::jobs;
 
 async fn ask(pair: &Pair, api: &Api) -> String {
     let body = json!({"command": "uptime", "target": pair.a.machine});
@@ -50,6 +51,34 @@ async fn jobs_run_once_each_while_the_bus_is_away() {
     }
     let starts = pair.a.events("job.start").await;
     assert_eq!(starts.len(), ids.len());
+}
+
+#[tokio::test]
+async fn five_hundred_jobs_end_once_each_though_gateways_agent_and_bus_die() {
+    // CMD-20, CMD-21, R19, R56, R57
+    let pair = Pair::start().await;
+    jobs::put(&pair.a, jobs::OWN);
+    jobs::put(&pair.b, jobs::OWN);
+    let hosts = [&pair.a, &pair.b];
+    let mut ids = Vec::new();
+    for round in 0..20 {
+        let at = (round * 7) % 25;
+        for one in 0..25 {
+            if one == at {
+                match round % 4 {
+                    0 => pair.a.kill_gateway(),
+                    1 => pair.a.kill_agent(),
+                    2 => drop(pair.redis.command(&["FLUSHALL"]).await),
+                    _ => pair.b.kill_gateway(),
+                }
+            }
+            let turned = if one % 2 == 0 { hosts } else { [hosts[1], hosts[0]] };
+            ids.push(jobs::crash::ask(&turned, &pair.a.machine, round * 25 + one).await);
+        }
+    }
+    pair.a.machine_online().await;
+    pair.b.answers().await;
+    jobs::crash::each_ends_once(&pair.a, &ids).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Jobs and the death of a gateway or an agent.
 
-use adit_testkit::eventually;
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use adit_testkit::{TestGateway, eventually};
 use serde_json::json;
 
 use super::{execute, over, processes, start};
@@ -35,7 +38,9 @@ async fn a_job_goes_on_through_the_death_of_its_gateway() {
     let mark = path.display().to_string();
     eventually("the program", async || (!processes(&mark).is_empty()).then_some(())).await;
     gateway.kill_gateway();
-    std::fs::write(&path, "before\nbetween\n").unwrap();
+    // Appended: a file that is short for a moment would be read anew.
+    let mut log = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    log.write_all(b"between\n").unwrap();
     gateway.answers().await;
     gateway.machine_online().await;
     let output = format!("/jobs/{id}/output");
@@ -46,6 +51,92 @@ async fn a_job_goes_on_through_the_death_of_its_gateway() {
     .await;
     gateway.admin.delete(&format!("/jobs/{id}")).await;
     assert_eq!(over(&gateway.admin, &id).await["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn five_hundred_jobs_end_once_each_however_often_gateway_and_agent_die() {
+    // CMD-21, R56, R57
+    let gateway = start("").await;
+    let hosts = [&gateway];
+    let mut ids = Vec::new();
+    for round in 0..ROUNDS {
+        // One dies among the wishes, each time after another of them.
+        let at = (round * 7) % A_ROUND;
+        for one in 0..A_ROUND {
+            if one == at && round % 2 == 0 {
+                gateway.kill_gateway();
+            } else if one == at {
+                gateway.kill_agent();
+            }
+            ids.push(ask(&hosts, &gateway.machine, round * A_ROUND + one).await);
+        }
+    }
+    gateway.machine_online().await;
+    each_ends_once(&gateway, &ids).await;
+}
+
+/// How often something dies.
+const ROUNDS: usize = 20;
+
+/// Jobs between two deaths.
+const A_ROUND: usize = 25;
+
+/// Asks for a job, of each gateway in turn until one takes it in; a wish that is sent again is the same job. Gives the job's id.
+pub async fn ask(gateways: &[&TestGateway], machine: &str, number: usize) -> String {
+    let body = json!({
+        "command": "say", "parameters": {"text": format!("job {number}")}, "target": machine,
+        "idempotency_key": format!("wish-{number}"),
+    });
+    eventually("a gateway that takes the job in", async || {
+        for gateway in gateways {
+            let request = gateway.admin.request(reqwest::Method::POST, "/execute").json(&body);
+            let answer = gateway.admin.try_send(request).await.ok();
+            if let Some(answer) = answer.filter(|answer| answer.status == 202) {
+                return Some(answer.json()["job_id"].as_str().unwrap().to_owned());
+            }
+        }
+        None
+    })
+    .await
+}
+
+/// Waits until all are over, and holds that each ended in one state with a reason and began once at most.
+pub async fn each_ends_once(gateway: &TestGateway, ids: &[String]) {
+    let (mut succeeded, mut lost) = (0, 0);
+    for id in ids {
+        let job = over(&gateway.admin, id).await;
+        match job["status"].as_str().unwrap() {
+            "succeeded" => succeeded += 1,
+            "lost" => {
+                assert_eq!(job["reason"]["code"], "job.interrupted", "{job}");
+                lost += 1;
+            }
+            other => panic!("{other}: {job}"),
+        }
+    }
+    assert_eq!(succeeded + lost, ids.len());
+    assert!(lost < ids.len() / 2, "{lost} of {} were lost", ids.len());
+    let ends = whose(gateway, "job.end").await;
+    let different: BTreeSet<_> = ends.iter().collect();
+    assert_eq!((different.len(), ends.len()), (ids.len(), ids.len()), "each ends once");
+    // A session that its machine was never told of is not a run.
+    let (starts, untold) = (whose(gateway, "job.start").await, whose(gateway, "job.requeue").await);
+    assert!(starts.len() <= ids.len() + untold.len(), "{starts:?} {untold:?}");
+}
+
+/// Lists what all events of a kind are about.
+async fn whose(gateway: &TestGateway, event: &str) -> Vec<String> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/audit?event={event}&limit=200{cursor}");
+        let page = gateway.admin.get(&path).await.ok();
+        let items = page["items"].as_array().unwrap().iter();
+        all.extend(items.map(|event| event["target"]["id"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Vetted commands: templates, jobs, and what ends them.
 
 mod consent;
-mod crash;
+pub mod crash;
 mod receipt;
 mod refused;
 mod rights;
@@ -11,7 +11,7 @@ use adit_testkit::{Api, TestGateway, eventually};
 use serde_json::{Value, json};
 
 /// Templates that tests need beside the built-in ones.
-const OWN: &str = "
+pub const OWN: &str = "
 templates:
   say:
     description: Writes one argument.

@@ -1,5 +1,7 @@
 //! What is refused, and that nothing comes of it.
 
+use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde_json::json;
 
 use super::{over, run, start};
@@ -55,6 +57,18 @@ async fn what_is_no_wish_is_refused_with_its_reason() {
     let refused =
         gateway.admin.send(request.header("content-type", "application/json").body(twice)).await;
     assert_eq!(refused.status, 400, "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_name_for_a_wish_that_is_no_text_is_refused_and_not_passed_over() {
+    // CMD-12, JOB-32
+    let gateway = start("").await;
+    let body = json!({"command": "nap", "target": gateway.machine});
+    let request = gateway.admin.request(Method::POST, "/execute").json(&body);
+    let name = HeaderValue::from_bytes(b"nightly-\xe9").unwrap();
+    let answer = gateway.admin.send(request.header("idempotency-key", name)).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (400, "request.invalid".to_owned()));
+    assert_eq!(gateway.admin.get("/jobs").await.json()["items"], json!([]));
 }
 
 #[tokio::test]

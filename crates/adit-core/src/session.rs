@@ -166,7 +166,12 @@ impl Gateway {
         let (session, is_here) = self.begin(&caller, &ticket, &permit, &machine, &hand).await?;
         self.jobs.tell(job.id);
         if let Err(code) = self.send_open(&session, is_here).await {
+            // The machine went and was told nothing, so the job waits for it again: before its session ends, whose end is then not the job's.
+            if is_here && code == Code::TargetOffline && self.let_wait(job, session.id).await {
+                tracing::debug!(job.id = %job.id, "a job waits again for its machine");
+            }
             self.sessions.end(session.id, EndReason::Because(code));
+            return Ok(());
         }
         // Whoever cancelled it before its session was there left it to this look.
         let look = async {

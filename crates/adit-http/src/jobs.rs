@@ -162,13 +162,15 @@ pub async fn execute(
         Some(target) => target,
         None => only_target(&app, &caller, &body.command).await?,
     };
-    let in_header = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+    // One that is no text is refused below as a name, rather than passed over: two wishes would then be two jobs.
+    let in_header = headers.get("idempotency-key").map(|value| value.as_bytes());
+    let in_header = in_header.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let wish = Wish {
         template: body.command,
         values: body.parameters.0.0,
         machine,
         timeout_s: body.timeout,
-        idempotency_key: body.idempotency_key.or(in_header.map(str::to_owned)),
+        idempotency_key: body.idempotency_key.or(in_header),
     };
     let (job, _) = app.gateway.submit_job(&caller, wish).await?;
     let accepted = Accepted { job_id: job.id.to_string(), status: job.state.as_str() };

@@ -263,7 +263,7 @@ impl TenantStore {
         self.write(tell, move |tx| {
             Box::pin(async move {
                 let closing = Closing { report: None, receipt };
-                if !end(tx, id, Some(from), &how, at, closing).await? {
+                if !end(tx, (id, None), Some(from), &how, at, closing).await? {
                     return Ok(None);
                 }
                 tx.row(FIND, args![id]).await?.map(|mut row| read(&mut row)).transpose()
@@ -529,17 +529,17 @@ async fn consent(
     Ok(if is_enough { Consented::Enough(job) } else { Consented::Noted(job) })
 }
 
-/// Ends a job that is in a state, or in any that is no end; the first end counts. Tells whether this was it.
+/// Ends a job that is in a state, or in any that is no end, and runs in a session, or in any; the first end counts. Tells whether this was it.
 pub(crate) async fn end(
     tx: &mut Tx,
-    id: JobId,
+    (id, of): (JobId, Option<SessionId>),
     from: Option<JobState>,
     how: &JobEnd,
     at: Timestamp,
     closing: Closing,
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE jobs SET state = $3, ended_at = $4, exit_status = $5, signal = $6, reason = $7, report = $8, receipt = $9 \
-         WHERE tenant_id = $1 AND id = $2 AND state IN ('awaiting_consent', 'queued', 'running') AND ($10 IS NULL OR state = $10)";
+         WHERE tenant_id = $1 AND id = $2 AND state IN ('awaiting_consent', 'queued', 'running') AND ($10 IS NULL OR state = $10) AND ($11 IS NULL OR session_id = $11)";
     let own = args![
         id,
         how.state.as_str(),
@@ -549,7 +549,8 @@ pub(crate) async fn end(
         how.code.map(Code::as_str),
         closing.report,
         closing.receipt,
-        from.map(JobState::as_str)
+        from.map(JobState::as_str),
+        of
     ];
     Ok(tx.run(sql, own).await? > 0)
 }

@@ -378,9 +378,10 @@ impl TenantStore {
             Box::pin(async move {
                 let ended = end(tx, id, reason, at, bytes).await?;
                 if let SessionEnd::First(session) = &ended
-                    && let (Some(id), Some(reason)) = (session.job, &session.reason)
+                    && let (Some(job), Some(reason)) = (session.job, &session.reason)
                 {
-                    crate::job::end(tx, id, None, &JobEnd::of(reason), at, closing).await?;
+                    let own = (job, Some(id));
+                    crate::job::end(tx, own, None, &JobEnd::of(reason), at, closing).await?;
                 }
                 Ok(ended)
             })

@@ -221,7 +221,7 @@ impl Gateway {
     }
 
     /// Lets a job wait again whose machine went before it was told anything. Tells whether it does.
-    async fn let_wait(&self, job: &Job, session: SessionId) -> bool {
+    pub(crate) async fn let_wait(&self, job: &Job, session: SessionId) -> bool {
         let now = self.clock.now();
         let waits = self.store.tenant(job.tenant).requeue_job(job.id, session, now).await;
         let waits =

@@ -30,24 +30,6 @@ impl Gateway {
         })
     }
 
-    /// Makes the receipt of a job whose session ends; none when the database does not say what it was.
-    pub(crate) async fn receipt_of_session(
-        &self,
-        (tenant, id): (TenantId, JobId),
-        how: &JobEnd,
-        at: Timestamp,
-        report: Option<&JobReport>,
-    ) -> Option<SignedReceipt> {
-        match self.store.tenant(tenant).find_job(id).await {
-            Ok(Some(job)) => Some(self.receipt_of(&job, how, at, report).await),
-            Ok(None) => None,
-            Err(error) => {
-                tracing::error!(job.id = %id, %error, "a job has no receipt: the database does not say what it was");
-                None
-            }
-        }
-    }
-
     /// Makes the receipt of a job that ends.
     pub(crate) async fn receipt_of(
         &self,

@@ -93,8 +93,18 @@ impl Gateway {
     ) {
         let report = JobReport::read(report);
         let (how, at) = (JobEnd::of(reason), self.clock.now());
-        let whose = (session.tenant, job);
-        let receipt = self.receipt_of_session(whose, &how, at, report.as_ref()).await;
+        let row = self.store.tenant(session.tenant).find_job(job).await;
+        let row = row.inspect_err(|error| {
+            error!(job.id = %job, %error, "a job has no receipt: the database does not say what it was");
+        });
+        let row = row.ok().flatten();
+        if row.as_ref().is_some_and(|row| row.session != Some(session.id)) {
+            return self.end_unbegun(session, job, reason).await;
+        }
+        let receipt = match &row {
+            Some(row) => Some(self.receipt_of(row, &how, at, report.as_ref()).await),
+            None => None,
+        };
         let sentence = format!(
             "{}'s job on {} is over: {}",
             session.principal.name.name(),
@@ -134,6 +144,32 @@ impl Gateway {
         if matches!(ended, Ok(SessionEnd::First(_))) {
             self.trace_ended(session.tenant, job).await;
         }
+    }
+
+    /// Writes down that a session is over in which its job did not begin; the job waits again, maybe in another by now.
+    async fn end_unbegun(&self, session: &Session, job: JobId, reason: &EndReason) {
+        let sentence = format!(
+            "{}'s job waits again for {}: {reason}",
+            session.principal.name.name(),
+            session.machine_label
+        );
+        let event = self
+            .event("job.requeue", &Actor::gateway(self), sentence)
+            .on(audit::party("job", job.0, session.machine_label.as_str()))
+            .with("session", json!(session.id.to_string()))
+            .with("reason", json!(reason.code().as_str()));
+        let tell = move |end: &SessionEnd| match end {
+            SessionEnd::First(_) => event.only(),
+            SessionEnd::Before(_) | SessionEnd::Unknown => vec![],
+        };
+        let (tenant, at) = (self.store.tenant(session.tenant), self.clock.now());
+        let bytes = SessionBytes::default();
+        let ended = tenant.end_session(session.id, reason.clone(), at, bytes, tell).await;
+        if let Err(error) = ended {
+            error!(session.id = %session.id, %error, "the end of a session could not be written; it is when the gateway starts again");
+        }
+        self.bus.tell(session.tenant, Change::Sessions);
+        self.bus.tell(session.tenant, Change::Audit);
     }
 
     /// Finds the address of a session's person, for whoever reads the log; a database that does not answer costs the log only that.
