@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or makes a random number; every function is a computation over its arguments.
 //! Read first: [`policy::authorize`], the one place that decides; [`code::Code`], every stable code.
 
+pub mod anomaly;
 pub mod capability;
 pub mod certificate;
 pub mod code;
