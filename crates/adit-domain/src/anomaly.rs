@@ -56,8 +56,10 @@ pub enum Kind {
 /// Who acts, as far as habits are concerned.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Who {
-    /// A user or a service, by its id.
+    /// A user, by its id.
     Known(String),
+    /// A service or a machine, by its id; it keeps no hours.
+    Program(String),
     /// Somebody who showed nothing valid, by the address.
     Anonymous(String),
 }

@@ -247,6 +247,10 @@ codes! {
     JobIdempotency = "job.idempotency_key", 409, 1008, "This idempotency key was used for another job. Take a new one.";
     /// No such job, or none that the caller may know of.
     JobUnknown = "job.unknown", 404, 1008, "There is no such job, or you may not see it.";
+    /// No such alert.
+    AlertUnknown = "alert.unknown", 404, 1008, "There is no such alert, or you may not see it.";
+    /// Nothing to deliver alerts to.
+    AlertNoWebhook = "alert.no_webhook", 409, 1008, "No webhook is set for alerts. Set alerts.webhook in the gateway's configuration.";
     /// As many waiting jobs as may be.
     JobQueueFull = "job.queue_full", 429, 1013, "There are as many waiting jobs as this gateway keeps. Try again later.";
     /// Somebody who was to agree said no.

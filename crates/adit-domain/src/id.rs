@@ -68,6 +68,8 @@ ids! {
     SessionId;
     /// A vetted command that somebody asked for.
     JobId;
+    /// Something out of the ordinary in the audit log.
+    AlertId;
     /// The handle of a ticket; never its secret.
     TicketId;
     /// What a machine offers to others for one scope.

@@ -28,8 +28,8 @@ pub use capability::{Capabilities, Capability};
 pub use certificate::CertificateName;
 pub use code::Code;
 pub use id::{
-    CertificateId, EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, InstanceId, JobId,
-    KeyId, MachineId, PrincipalId, RequestId, RoleId, SessionId, StreamId, TeamId, TenantId,
+    AlertId, CertificateId, EventId, FamilyId, GatewayId, GrantId, IdentityId, Ids, InstanceId,
+    JobId, KeyId, MachineId, PrincipalId, RequestId, RoleId, SessionId, StreamId, TeamId, TenantId,
     TicketId, TokenId,
 };
 pub use machine::MachineLabel;

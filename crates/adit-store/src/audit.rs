@@ -147,6 +147,24 @@ impl Store {
         rows.into_iter().map(|mut row| read(&mut row).map(|listed| listed.event)).collect()
     }
 
+    /// Reads part of a gateway's chain up to the event `upto`, those of a time only, for whoever learns from what was.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn read_chain_since(
+        &self,
+        (gateway, after, upto): (GatewayId, u64, u64),
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let sql =
+            event!("gateway_id = $1 AND seq > $2 AND seq <= $3 AND at >= $4 ORDER BY seq LIMIT $5");
+        let limit = i64::from(limit.clamp(1, MAX_CHAIN));
+        let own = args![gateway, stored(after), stored(upto), since, limit];
+        let rows = self.reads().rows(Scope::System, sql, own).await?;
+        rows.into_iter().map(|mut row| read(&mut row).map(|listed| listed.event)).collect()
+    }
+
     /// Adds a checkpoint under the next number, which it gives.
     ///
     /// # Errors

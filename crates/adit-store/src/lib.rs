@@ -6,6 +6,7 @@
 //!
 //! Read first: [`Store::open`], then the writer's file.
 
+mod alert;
 mod audit;
 mod authenticator;
 mod certificate;
@@ -45,6 +46,7 @@ mod ticket;
 mod tx;
 mod writer;
 
+pub use alert::{Advance, Alert, AlertDelivery, Attempt, LogPlace, NewAlert, Watching};
 pub use audit::{Checkpoint, EventFilter, NewCheckpoint, StoredEvent};
 pub use authenticator::{Authenticator, Factors};
 pub use certificate::{Certificate, CertificateFilter, CertificateState, NewCertificate};

@@ -39,6 +39,7 @@ const STEPS: &[Step] = steps! {
     14 "0014_reach";
     15 "0015_gateways";
     16 "0016_jobs";
+    17 "0017_alerts";
 };
 
 /// The schema's newest version.

@@ -73,6 +73,7 @@ pub(crate) enum List {
     EnrolmentTokens = b'n' as isize,
     Support = b'h' as isize,
     Jobs = b'j' as isize,
+    Alerts = b'a' as isize,
 }
 
 /// What a cursor holds: the sort key of the last item shown.

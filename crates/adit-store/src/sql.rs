@@ -53,6 +53,7 @@ from! {
     adit_domain::TokenId => Uuid, |value| value.0;
     adit_domain::FamilyId => Uuid, |value| value.0;
     adit_domain::JobId => Uuid, |value| value.0;
+    adit_domain::AlertId => Uuid, |value| value.0;
     adit_domain::KeyId => Uuid, |value| value.0;
     adit_domain::CertificateId => Uuid, |value| value.0;
     adit_domain::GrantId => Uuid, |value| value.0;

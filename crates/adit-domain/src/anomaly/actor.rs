@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Act, Burst, Deed, Kind, Thresholds};
+use super::{Act, Burst, Deed, Kind, Thresholds, Who};
 use crate::{EventId, Timestamp};
 
 /// What is remembered of one actor.
@@ -59,7 +59,8 @@ impl Actor {
             Deed::Opened { machine } => found.extend(self.spread(act, machine, limits)),
             Deed::Present => {}
         }
-        if act.deed != Deed::Refused && self.hours.is_new(act.at, limits) {
+        let there = act.deed != Deed::Refused && matches!(act.who, Who::Known(_));
+        if there && self.hours.is_new(act.at, limits) {
             found.push((Kind::UnusualHours, None, vec![act.event]));
         }
         found

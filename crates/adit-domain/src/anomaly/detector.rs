@@ -26,7 +26,7 @@ impl Detector {
     /// Takes an act in and gives what stands out.
     pub fn observe(&mut self, act: &Act) -> Vec<Finding> {
         let (memory, most) = match act.who {
-            Who::Known(_) => (&mut self.known, MAX_KNOWN),
+            Who::Known(_) | Who::Program(_) => (&mut self.known, MAX_KNOWN),
             Who::Anonymous(_) => (&mut self.anonymous, MAX_ANONYMOUS),
         };
         let key = (act.tenant, act.who.clone());
