@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, watch};
 
 pub mod access;
 pub mod admission;
+pub mod alert;
 pub mod audit;
 pub mod bus;
 pub mod certificate;
@@ -66,6 +67,7 @@ pub use access::{Caller, Refusal};
 pub use settings::Settings;
 
 use admission::Admissions;
+use alert::Alerts;
 use bus::Bus;
 use cluster::Cluster;
 use company::Company;
@@ -133,6 +135,8 @@ pub struct Gateway {
     pub(crate) wrong_tokens: tries::Tries,
     /// Its jobs, and the templates that they run.
     pub jobs: Jobs,
+    /// What watches the audit log.
+    pub alerts: Alerts,
     /// Its recorder.
     pub recorder: Recorder,
     /// Its OAuth2 server.
@@ -175,6 +179,9 @@ pub enum StartError {
     /// A provider of company accounts.
     #[error("{0}")]
     Company(String),
+    /// The webhook of alerts.
+    #[error("the webhook of alerts cannot be used: {0}")]
+    Alerts(reqwest::Error),
     /// The bus between gateways.
     #[error(transparent)]
     Bus(#[from] adit_bus::AddressError),
@@ -228,6 +235,7 @@ impl Gateway {
         let tasks = Tasks::default();
         let (bus, driver) = open_bus(&settings, &store, &keys, (&clock, &ids))?;
         let jobs = Jobs::new(&settings.jobs);
+        let alerts = Alerts::new(&settings.alerts).map_err(StartError::Alerts)?;
         let gateway = Arc::new_cyclic(|me| Self {
             store,
             clock,
@@ -252,6 +260,7 @@ impl Gateway {
             admissions: Admissions::default(),
             wrong_tokens: tries::Tries::default(),
             jobs,
+            alerts,
             recorder,
             oauth,
             rights,
@@ -304,6 +313,10 @@ impl Gateway {
         self.tasks.spawn(async move { clearing.clear_tickets().await });
         let ending = Arc::clone(self);
         self.tasks.spawn(async move { ending.watch_support().await });
+        let watching = Arc::clone(self);
+        self.tasks.spawn(async move { watching.watch_alerts().await });
+        let delivering = Arc::clone(self);
+        self.tasks.spawn(async move { delivering.deliver_alerts().await });
         let standing = Arc::clone(self);
         self.tasks.spawn(async move { standing.stand().await });
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use adit_domain::{RecordingMode, session};
 
+use crate::alert::AlertSettings;
 use crate::cluster::BusSettings;
 use crate::company::settings::ProviderSettings;
 use crate::job::JobSettings;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub reach: ReachSettings,
     /// Jobs, and the templates that they run.
     pub jobs: JobSettings,
+    /// Alerts about what is out of the ordinary.
+    pub alerts: AlertSettings,
     /// The bus to other gateways on the same database.
     pub bus: Option<BusSettings>,
     /// Where finished spans go.
@@ -125,6 +128,7 @@ impl Settings {
             oauth: OAuthSettings::default(),
             reach: ReachSettings::default(),
             jobs: JobSettings::default(),
+            alerts: AlertSettings::default(),
             bus: None,
             traces: Traces::default(),
         }

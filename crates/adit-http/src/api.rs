@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::ApiError;
 
+pub mod alert;
 pub mod audit;
 pub mod authorization;
 pub mod certificate;

@@ -3,6 +3,7 @@
 //! A command reads top-down: its options, what it asks ([`client`]), how it shows the answer ([`crate::output`]). What goes wrong is a
 //! [`failure::Failure`]: one sentence on standard error and an exit status. The way of a key is `connect.rs`.
 
+mod alert;
 mod ask;
 mod attachment;
 mod audit;
@@ -79,6 +80,8 @@ pub enum Command {
     Recordings(recording::Recordings),
     /// Read, search, verify and export the audit log
     Audit(audit::Audit),
+    /// List and show alerts about the audit log, and test their webhook
+    Alerts(alert::Alerts),
     /// Show, remove and enrol machines
     Machine(machine::Machine),
     /// Get, list, renew and revoke certificates of machines and operators
@@ -144,6 +147,7 @@ impl Command {
             Self::Play(command) => command.run().await,
             Self::Recordings(command) => command.run().await,
             Self::Audit(command) => command.run().await,
+            Self::Alerts(command) => command.run().await,
             Self::Machine(command) => command.run().await,
             Self::Cert(command) => command.run().await,
             Self::User(command) => command.run().await,

@@ -21,10 +21,13 @@ use adit_domain::{RecordingMode, Secret};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+mod alerts;
 mod company;
 mod traces;
 
 pub use traces::TraceSettings;
+
+pub use alerts::Alerts;
 
 /// The configuration file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -72,6 +75,8 @@ pub struct Config {
     pub tickets: Tickets,
     /// Templates, and the jobs that run them.
     pub jobs: Jobs,
+    /// Alerts about what is out of the ordinary in the audit log.
+    pub alerts: Alerts,
     /// The bus to other gateways on the same database.
     pub bus: Bus,
     /// Traces, to a collector of OpenTelemetry.
@@ -582,6 +587,7 @@ impl Config {
         settings.oauth = self.oauth.settings()?;
         settings.reach = self.tickets.settings()?;
         settings.bus = self.bus.settings()?;
+        settings.alerts = self.alerts.settings()?;
         settings.jobs = self.jobs.settings(&settings.dir)?;
         settings.providers = company::providers(&self.sign_in.provider)?;
         let (cost, sign_in) = (&mut settings.password_cost, &self.sign_in);

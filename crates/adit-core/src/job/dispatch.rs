@@ -260,6 +260,8 @@ impl Gateway {
         let event = self
             .event("job.end", &Actor::gateway(self), sentence)
             .on(job_party(job))
+            .with("userId", json!(job.principal.id.to_string()))
+            .with("user", json!(job.principal.name.to_string()))
             .with("state", json!(how.state.as_str()))
             .with("reason", json!(how.code.unwrap_or(code).as_str()))
             .with("receipt", json!(receipt.as_ref().map(|receipt| receipt.digest().to_string())));

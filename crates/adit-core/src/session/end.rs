@@ -114,6 +114,8 @@ impl Gateway {
         let event = self
             .event("job.end", &Actor::gateway(self), sentence)
             .on(audit::party("job", job.0, session.machine_label.as_str()))
+            .with("userId", json!(session.principal.id.to_string()))
+            .with("user", json!(session.principal.name.to_string()))
             .with("session", json!(session.id.to_string()))
             .with("argv", json!(session.command))
             .with("state", json!(how.state.as_str()))

@@ -67,17 +67,20 @@ impl Config {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Shows who vouches for company accounts, how the OAuth2 server is set and where traces go, as a gateway would take it from the file.
+    /// Shows who vouches for company accounts, how the OAuth2 server is set, where traces go and what alerts are raised, as a gateway would take it from the file.
     fn show_file(&self, path: &Path) -> Ended {
         let read = config::Config::load(path).and_then(|config| {
-            Ok((config.shown_providers()?, config.shown_oauth()?, config.shown_traces()?))
+            let shown = (config.shown_providers()?, config.shown_oauth()?);
+            Ok((shown, config.shown_traces()?, config.alerts.shown()?))
         });
-        let (providers, oauth, traces) =
+        let ((providers, oauth), traces, alerts) =
             read.map_err(|error| Failure::Usage(format!("{error:#}")))?;
-        let value = json!({"signIn": {"providers": providers}, "oauth": oauth, "traces": traces});
+        let rest = json!({"oauth": oauth, "traces": traces, "alerts": alerts});
+        let mut value = rest.clone();
+        value["signIn"] = json!({"providers": providers});
         let mut facts: Vec<(&str, String)> =
             providers.iter().map(|one| ("sign-in", sentence(one))).collect();
-        let lines = flat(&json!({"oauth": oauth, "traces": traces}));
+        let lines = flat(&rest);
         facts.extend(lines.iter().map(|(name, value)| (name.as_str(), value.clone())));
         self.client.output.open().facts(&value, &facts)?;
         Ok(ExitCode::SUCCESS)
