@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod acme;
+mod alerts;
 mod cli;
 mod cluster;
 mod company;
