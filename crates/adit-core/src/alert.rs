@@ -95,9 +95,9 @@ impl Gateway {
     /// Posts a test to the webhook, and gives what the receiver answered.
     ///
     /// # Errors
-    /// [`Refusal`] when the caller may not read the first tenant's audit log, [`Code::AlertNoWebhook`].
+    /// [`Refusal`] when the caller may not manage access in the first tenant, [`Code::AlertNoWebhook`].
     pub async fn test_alerts(&self, caller: &Caller) -> Result<Answer, Refusal> {
-        self.permit_metrics(caller).await?;
+        self.permit_gateway_to(caller, Capability::AccessManage).await?;
         let hook = self.alerts.hook.as_ref().ok_or(Refusal::Code(Code::AlertNoWebhook))?;
         let sentence = format!("{} tries the webhook of alerts", caller.principal.name.name());
         self.record(self.event("alert.test", &caller.actor(), sentence)).await?;

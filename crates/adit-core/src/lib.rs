@@ -215,9 +215,7 @@ impl Gateway {
         ids: Arc<dyn Ids>,
     ) -> Result<Arc<Self>, StartError> {
         let pki = Pki::load(&settings.dir, &*clock)?;
-        let audit = keys.audit.to_pkcs8().map_err(|_| Refusal::Code(Code::Internal))?;
-        let audit = Ed25519KeyPair::from_pkcs8(audit.as_ref())
-            .map_err(|_| Refusal::Code(Code::Internal))?;
+        let audit = audit_pair(&keys)?;
         let folder = settings.dir.join("recordings");
         let recorder = Recorder::start(&folder, Arc::new(audit), settings.recording_sync)?;
         let writer_key =
@@ -372,6 +370,11 @@ fn open_bus(
     };
     let (bus, driver) = adit_bus::Driver::new(settings, Arc::clone(clock), Arc::clone(ids))?;
     Ok((Some(bus), Some(driver)))
+}
+
+fn audit_pair(keys: &Keys) -> Result<Ed25519KeyPair, Refusal> {
+    let bytes = keys.audit.to_pkcs8().map_err(|_| Refusal::Code(Code::Internal))?;
+    Ed25519KeyPair::from_pkcs8(bytes.as_ref()).map_err(|_| Refusal::Code(Code::Internal))
 }
 
 fn ticket_ids(secret: &str) -> TicketIds {

@@ -193,7 +193,7 @@ impl Gateway {
                 "events": alert.events,
                 "sentence": alert.sentence,
                 "at": alert.at.to_string(),
-                "look": format!("{}/ui/alerts", self.settings.url),
+                "look": format!("{}/ui/audit?event=alert.raised", self.settings.url),
             },
         })
     }
