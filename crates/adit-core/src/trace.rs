@@ -1,6 +1,6 @@
 //! Traces: which work belongs to which request, and the spans that are made of it (W3C Trace Context, OpenTelemetry).
 //!
-//! 1. A request runs within a [`Context`], its caller's or a new one (`adit-http`'s `trace.rs`); log lines and problems read it here.
+//! 1. A request runs within a [`Context`], its caller's or a new one (`adit-http`'s `trace.rs`); log lines read it here.
 //! 2. A job's row keeps the context of the request that asked (`job.rs`).
 //! 3. When the job is over, its spans are made of the row and of what its machine says (`job/spans.rs`), by whichever gateway ends it.
 //! 4. Finished spans go through a bounded queue to whoever exports them (the binary's `traces.rs`). Without one nothing is made.

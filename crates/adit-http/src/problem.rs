@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use adit_core::Refusal;
-use adit_core::trace;
 use adit_domain::Code;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -28,14 +27,6 @@ pub struct Problem {
     /// The stable code.
     #[schema(example = "access.no_grant")]
     pub code: String,
-    /// The request's trace, as log lines and spans name it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
-    pub trace_id: Option<String>,
-    /// The request's span in that trace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "00f067aa0ba902b7")]
-    pub span_id: Option<String>,
     /// Parameters of a template that are not as it wants them, all of them; only with `job.parameters`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<BadParameter>,
@@ -83,15 +74,12 @@ impl ApiError {
     pub fn problem(&self) -> Problem {
         let status = StatusCode::from_u16(self.code.http_status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let within = trace::current();
         Problem {
             kind: format!("urn:adit:problem:{}", self.code),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: self.detail.clone(),
             code: self.code.as_str().to_owned(),
-            trace_id: within.map(|context| context.trace.to_string()),
-            span_id: within.map(|context| context.span.to_string()),
             parameters: self.parameters.clone(),
         }
     }
