@@ -133,8 +133,10 @@ async fn a_gateway_that_starts_takes_up_its_own_sessions_only() {
     let ids = |sessions: Vec<Session>| sessions.iter().map(|s| s.id).collect::<Vec<_>>();
     assert_eq!(ids(world.store.list_unended_sessions().await.unwrap()), [first]);
     assert_eq!(ids(second.list_unended_sessions().await.unwrap()), [reserved]);
-    assert_eq!(world.store.list_running_recordings().await.unwrap(), []);
-    assert_eq!(second.list_running_recordings().await.unwrap().len(), 1);
+    let here = world.store.list_running_recordings().await.unwrap();
+    assert_eq!(here, [(TenantId::SEED, first)]);
+    let there = second.list_running_recordings().await.unwrap();
+    assert_eq!(there, [(TenantId::SEED, reserved)]);
 }
 
 #[tokio::test]
