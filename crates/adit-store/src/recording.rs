@@ -9,7 +9,7 @@ use crate::page::{HIGHEST, List, Place};
 use crate::principal::read_principal;
 use crate::sql::{Row, args, stored};
 use crate::tx::{Scope, Tx};
-use crate::{Conflict, Cursor, NewEvent, Page, Paging, Store, StoreError, TenantStore};
+use crate::{Cursor, NewEvent, Page, Paging, Store, StoreError, TenantStore};
 
 /// How a recording stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -222,7 +222,7 @@ fn read(row: &mut Row) -> Result<Recording, StoreError> {
     })
 }
 
-/// Notes that a session that opens is recorded.
+/// Notes that a session that opens is recorded, if it is to be.
 pub(crate) async fn begin(
     tx: &mut Tx,
     session: SessionId,
@@ -231,9 +231,6 @@ pub(crate) async fn begin(
     let sql = "INSERT INTO recordings (tenant_id, session_id, principal_kind, principal_id, principal_name, machine_id, machine_label, state, started_at) \
          SELECT s.tenant_id, s.id, p.kind, p.id, p.name, m.id, m.label, 'running', $3 FROM sessions s \
          JOIN principals p ON p.tenant_id = s.tenant_id AND p.id = s.principal_id \
-         JOIN machines m ON m.tenant_id = s.tenant_id AND m.id = s.machine_id WHERE s.tenant_id = $1 AND s.id = $2";
-    match tx.run(sql, args![session, at]).await? {
-        0 => Err(StoreError::Conflict(Conflict::Refers)),
-        _ => Ok(()),
-    }
+         JOIN machines m ON m.tenant_id = s.tenant_id AND m.id = s.machine_id WHERE s.tenant_id = $1 AND s.id = $2 AND s.recording <> 'off'";
+    tx.run(sql, args![session, at]).await.map(drop)
 }

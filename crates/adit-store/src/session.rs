@@ -552,12 +552,9 @@ async fn start(tx: &mut Tx, open: OpenSession) -> Result<Opening, StoreError> {
         return Ok(Opening::Gone);
     }
     note(tx, open.id, open.at, "opened", "").await?;
+    recording::begin(tx, open.id, open.at).await?;
     let mut row = tx.row(FIND, args![open.id]).await?.ok_or(StoreError::Corrupt("session"))?;
-    let session = read(&mut row)?;
-    if session.recording != RecordingMode::Off {
-        recording::begin(tx, open.id, open.at).await?;
-    }
-    Ok(Opening::Opened(Box::new(session)))
+    Ok(Opening::Opened(Box::new(read(&mut row)?)))
 }
 
 /// Makes other gateways wait that count the same principal's sessions; in SQLite there is one writer.
