@@ -570,12 +570,22 @@ pub async fn output_of(
     Ok((plain, bytes).into_response())
 }
 
+/// A job's receipt, and that the gateway vouches for it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Receipt {
+    /// Ed25519, 128 hexadecimal digits.
+    pub signature: String,
+    /// What it says: docs/jobs.md tells of its members.
+    #[schema(value_type = Object)]
+    pub receipt: serde_json::Value,
+}
+
 /// Gives a job's receipt, one line: `{"signature":"…","receipt":{…}}`. It says what ran, how it ended and what it wrote; its signature is by
 /// the key that signs the audit log's checkpoints, and its digest is in the job's last event. `adit jobs verify` holds it against the key
 /// without a gateway.
 #[utoipa::path(get, path = "/jobs/{job_id}/receipt", tag = "jobs",
     params(("job_id" = String, Path, description = "Its id")), responses(
-    (status = 200, description = "The receipt", body = String, content_type = "application/json"), Fails,
+    (status = 200, description = "The receipt", body = Receipt), Fails,
 ))]
 pub async fn receipt(
     State(app): State<Arc<App>>,
