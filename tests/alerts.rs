@@ -127,6 +127,19 @@ async fn commands_hours_machines_and_failures_make_an_alert_each() {
 }
 
 #[tokio::test]
+async fn a_shell_on_one_machine_and_a_job_on_another_are_two_machines() {
+    // CMD-41
+    let gateway = TestGateway::start_with("[alerts]\nmachines = 1\n");
+    let ann = gateway.user("ann", "operator", None).await;
+    let _shell = gateway.open(&ann.api, &[]).await;
+    let absent = absent_machine(&gateway).await;
+    run(&gateway, &ann.api, "uptime", &absent).await;
+    let found = alert(&gateway.admin, "fan_out").await;
+    assert_eq!(found["actor"]["name"], "ann");
+    assert_eq!(names_of(&gateway, &found).await, ["terminal_session_start", "job.submit"]);
+}
+
+#[tokio::test]
 async fn a_restart_and_a_kill_raise_nothing_twice_and_miss_nothing() {
     // CMD-41
     let gateway = TestGateway::start_with(REFUSALS);

@@ -1,6 +1,6 @@
 //! Jobs whose machine is at one gateway and which were asked for at another.
 
-use adit_testkit::{Api, eventually};
+use adit_testkit::{Api, eventually, within};
 use serde_json::{Value, json};
 
 use super::pair::{Pair, bus_is};
@@ -51,6 +51,22 @@ async fn jobs_run_once_each_while_the_bus_is_away() {
     }
     let starts = pair.a.events("job.start").await;
     assert_eq!(starts.len(), ids.len());
+}
+
+#[tokio::test]
+async fn a_console_at_another_gateway_hears_of_jobs() {
+    // CMD-13, MNO-01
+    let pair = Pair::start().await;
+    let request = pair.b.admin.request(reqwest::Method::GET, "/api/v1/stream");
+    let mut stream = request.send().await.unwrap();
+    ask(&pair, &pair.a.admin).await;
+    let mut heard = String::new();
+    within("word of a job", async {
+        while !heard.contains("\"jobs\"") {
+            heard.push_str(&String::from_utf8_lossy(&stream.chunk().await.unwrap().unwrap()));
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -380,6 +380,28 @@ test("output that was not kept is told, and what was is read to its end and down
   await page.waitForFunction(() => document.querySelector("[role=log]").textContent.length >= 1024 * 1024);
 });
 
+// BEY-7
+test("a job that is over has its receipt to download, and one that runs has none yet", async () => {
+  const { page } = window;
+  const link = page.getByRole("link", { name: "Download the receipt" });
+  const running = await start("ticks", { n: 600 });
+  await window.open(`/jobs/${running}`);
+  await page.getByRole("heading", { name: "Receipt" }).waitFor();
+  assert.equal(await link.count(), 0);
+  const id = await ran("count", { n: 3 });
+  await window.open(`/jobs/${id}`);
+  const download = page.waitForEvent("download");
+  await link.click();
+  const file = await download;
+  assert.equal(file.suggestedFilename(), `count-${id.slice(0, 8)}.receipt.jsonl`);
+  let text = "";
+  for await (const chunk of await file.createReadStream()) text += chunk;
+  const { receipt, signature } = JSON.parse(text);
+  assert.deepEqual([receipt.job, receipt.state, receipt.stdout.bytes], [id, "succeeded", 6]);
+  assert.match(signature, /^[0-9a-f]{128}$/);
+  await picture("job-receipt");
+});
+
 // CMD-13, CMD-21
 test("output comes while the job runs, and goes on where it ended when the connection is lost", async () => {
   const { page } = window;

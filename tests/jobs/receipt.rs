@@ -91,4 +91,11 @@ async fn what_is_not_over_and_what_never_began_have_no_receipt() {
     let after = gateway.admin.get(&format!("/jobs/{running}/receipt")).await.json();
     assert_eq!(after["receipt"]["state"], "cancelled", "{after}");
     assert_eq!(after["receipt"]["reason"], "job.cancelled", "{after}");
+    execute(&gateway.admin, &gateway, "once", json!({"seconds": 60})).await;
+    let waiting = execute(&gateway.admin, &gateway, "once", json!({"seconds": 60})).await;
+    gateway.admin.delete(&format!("/jobs/{waiting}")).await;
+    job_when(&gateway.admin, &waiting, |job| job["status"] == "cancelled").await;
+    let never = gateway.admin.get(&format!("/jobs/{waiting}/receipt")).await;
+    assert_eq!(never.status, 409, "{}", never.text);
+    assert!(never.text.contains("never given out"), "{}", never.text);
 }

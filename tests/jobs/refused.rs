@@ -97,6 +97,7 @@ async fn a_job_of_somebody_else_is_not_there() {
         format!("/jobs/{id}"),
         format!("/jobs/{id}/output"),
         format!("/jobs/{id}/output?follow=true"),
+        format!("/jobs/{id}/receipt"),
     ] {
         let refused = bob.api.get(&path).await;
         assert_eq!(

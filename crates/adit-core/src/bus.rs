@@ -7,63 +7,54 @@ use std::sync::{Arc, Mutex, PoisonError};
 use adit_domain::TenantId;
 use tokio::sync::{Notify, broadcast};
 
-/// What changed; whoever hears it looks again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Change {
-    /// Machines, or their presence.
-    Machines,
-    /// Sessions.
-    Sessions,
-    /// Recordings.
-    Recordings,
-    /// The audit log.
-    Audit,
-    /// People, tokens, roles, grants: every live right is looked at again.
-    Access,
-    /// Requests for access.
-    Requests,
-    /// Support codes, and what became of them.
-    Support,
-    /// Scopes, instances, assignments, tickets and sessions between machines.
-    Tickets,
-    /// Jobs, and what became of them.
-    Jobs,
+/// Declares the changes once: a change without a word would be told here and to no other gateway.
+macro_rules! changes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+        /// What changed; whoever hears it looks again.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Change {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Change {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Gives the word of the event stream.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
 }
 
-impl Change {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Machines,
-        Self::Sessions,
-        Self::Recordings,
-        Self::Audit,
-        Self::Access,
-        Self::Requests,
-        Self::Support,
-        Self::Tickets,
-        Self::Jobs,
-    ];
-
-    /// Gives the word of the event stream.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Machines => "machines",
-            Self::Sessions => "sessions",
-            Self::Recordings => "recordings",
-            Self::Audit => "audit",
-            Self::Access => "access",
-            Self::Requests => "requests",
-            Self::Support => "support",
-            Self::Tickets => "tickets",
-            Self::Jobs => "jobs",
-        }
-    }
+changes! {
+    /// Machines, or their presence.
+    Machines = "machines";
+    /// Sessions.
+    Sessions = "sessions";
+    /// Recordings.
+    Recordings = "recordings";
+    /// The audit log.
+    Audit = "audit";
+    /// People, tokens, roles, grants: every live right is looked at again.
+    Access = "access";
+    /// Requests for access.
+    Requests = "requests";
+    /// Support codes, and what became of them.
+    Support = "support";
+    /// Scopes, instances, assignments, tickets and sessions between machines.
+    Tickets = "tickets";
+    /// Jobs, and what became of them.
+    Jobs = "jobs";
 }
 
 impl FromStr for Change {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|change| change.as_str() == text).ok_or(())
+        Self::ALL.iter().find(|change| change.as_str() == text).copied().ok_or(())
     }
 }
 

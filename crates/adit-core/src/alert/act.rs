@@ -51,7 +51,10 @@ fn deed_of(event: &AuditEvent) -> Option<Deed> {
             let template = detail(event, "template")?.to_owned();
             Some(Deed::Ran { template, machine: machine()? })
         }
-        (Outcome::Ok, "session.start") => Some(Deed::Opened { machine: machine()? }),
+        // A person's shell or command, and a machine's session with another.
+        (Outcome::Ok, "terminal_session_start" | "session.start") => {
+            Some(Deed::Opened { machine: machine()? })
+        }
         // Begins and ends come when a machine gets round to it.
         (Outcome::Ok, name) if name.starts_with("session.") || name.starts_with("job.") => None,
         (Outcome::Ok, _) if event.actor.kind == "user" => Some(Deed::Present),

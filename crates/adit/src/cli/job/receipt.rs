@@ -22,7 +22,8 @@ pub(super) fn verify(output: Output, file: &Path, keys: &[String]) -> Ended {
         Ok(())
     })?;
     if receipts.is_empty() {
-        let sentence = format!("{} has no receipt.", file.display());
+        let sentence =
+            format!("{} has no receipt. `adit jobs receipt` writes one.", file.display());
         return Err(Failure::Found { sentence, code: "receipt.broken" });
     }
     let value: Vec<_> = receipts
@@ -49,6 +50,12 @@ fn ended(state: &str) -> &str {
 }
 
 fn broken(file: &Path, number: usize, why: BadReceipt) -> Failure {
-    let sentence = format!("{}, line {number}: {why}.", file.display());
+    let next = match why {
+        BadReceipt::Form => "Take it anew with `adit jobs receipt`.",
+        BadReceipt::Signature => {
+            "It was changed, or another key signed it: name the key that the gateway had then (`adit audit key`)."
+        }
+    };
+    let sentence = format!("{}, line {number}: {why}. {next}", file.display());
     Failure::Found { sentence, code: "receipt.broken" }
 }
