@@ -89,7 +89,7 @@ async fn list(client: &Client, output: Output, limit: usize) -> Ended {
             (&alert.id).into(),
             when::clock(&alert.raised_at).into(),
             (&alert.kind).into(),
-            grant::name(&alert.actor).into(),
+            who(&alert.actor).into(),
             alert.events.len().to_string().into(),
             (&alert.webhook.state).into(),
             (&alert.sentence).into(),
@@ -106,7 +106,7 @@ async fn show(client: &Client, output: Output, id: &str) -> Ended {
     let facts = [
         ("alert", alert.id),
         ("kind", alert.kind),
-        ("who", grant::name(&alert.actor)),
+        ("who", who(&alert.actor)),
         ("raised", when::clock(&alert.raised_at)),
         ("what", alert.sentence),
         ("webhook", format!("{}{answer}", alert.webhook.state)),
@@ -125,4 +125,12 @@ async fn test(client: &Client, output: Output) -> Ended {
     }
     output.done(&value, &format!("The receiver took the test: {}", tested.answer))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names who acted; the anonymous by their address, which is all that is known of them.
+fn who(actor: &Value) -> String {
+    match (actor["kind"].as_str(), actor["id"].as_str()) {
+        (Some("anonymous"), Some(address)) => format!("anonymous:{address}"),
+        _ => grant::name(actor),
+    }
 }
