@@ -11,7 +11,6 @@ use adit_domain::{AlertId, GatewayId, Timestamp};
 use adit_store::{Advance, AlertDelivery, LogPlace, NewAlert, Party, StoreError, Watching};
 use metrics::counter;
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
 use super::act::act_of;
@@ -30,18 +29,12 @@ struct Watch {
 impl Gateway {
     /// Watches the log while no other gateway does, until the gateway ends.
     pub(crate) async fn watch_alerts(&self) {
-        let mut changes = self.bus.listen();
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = None;
         loop {
             tokio::select! {
                 () = self.tasks.ending() => return,
-                change = changes.recv(), if watch.is_some() => match change {
-                    Ok((_, Change::Audit)) | Err(RecvError::Lagged(_)) => {}
-                    Ok(_) => continue,
-                    Err(RecvError::Closed) => return,
-                },
                 _ = tick.tick() => {}
             }
             // What was seen and not written down is seen again: the detector begins anew after a fault.
@@ -225,7 +218,7 @@ fn sentence(finding: &Finding, actor: &Party, limits: &Thresholds) -> String {
     }
 }
 
-/// How often it looks without being told.
+/// How often it looks: by the clock and not at each event, whose own way to the disk its steps would lengthen.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How many events are read at once.

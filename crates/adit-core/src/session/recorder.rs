@@ -236,7 +236,7 @@ struct Turn {
 }
 
 /// A recording whose last mark is written and not yet durable.
-struct Closing {
+struct LastMark {
     session: SessionId,
     path: PathBuf,
     file: File,
@@ -286,9 +286,8 @@ impl Worker {
         let mut turns: Vec<Turn> =
             due.into_iter().filter_map(|shared| self.write(shared)).collect();
         self.sync_all(&mut turns);
-        let closings: Vec<Closing> =
-            turns.into_iter().filter_map(|turn| self.settle(turn)).collect();
-        self.close(closings);
+        let marks: Vec<LastMark> = turns.into_iter().filter_map(|turn| self.settle(turn)).collect();
+        self.close(marks);
     }
 
     fn write(&mut self, shared: Arc<Shared>) -> Option<Turn> {
@@ -337,7 +336,7 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, turn: Turn) -> Option<Closing> {
+    fn settle(&mut self, turn: Turn) -> Option<LastMark> {
         let reel = self.reels.get_mut(&turn.shared.session)?;
         let writer = reel.writer.as_mut()?;
         match &turn.written {
@@ -367,7 +366,7 @@ impl Worker {
         session: SessionId,
         how: End,
         done: tokio::sync::oneshot::Sender<Finished>,
-    ) -> Option<Closing> {
+    ) -> Option<LastMark> {
         let reel = self.reels.remove(&session)?;
         let mut bytes = Vec::new();
         let writer = reel.writer?;
@@ -375,13 +374,13 @@ impl Worker {
         let tail = writer.end(how, &self.key, &mut self.packer, &mut bytes);
         let written = reel.file.write_all_at(&bytes, from);
         let Reel { path, file, whole, .. } = reel;
-        Some(Closing { session, path, file, whole, tail, written, done })
+        Some(LastMark { session, path, file, whole, tail, written, done })
     }
 
     /// Makes the last marks durable, together where there are many, and says what the recordings came to.
-    fn close(&self, closings: Vec<Closing>) {
-        let together = (closings.len() > SYNC_EACH).then(|| rustix::fs::syncfs(&self.folder));
-        for Closing { session, path, file, whole, tail, written, done } in closings {
+    fn close(&self, marks: Vec<LastMark>) {
+        let together = (marks.len() > SYNC_EACH).then(|| rustix::fs::syncfs(&self.folder));
+        for LastMark { session, path, file, whole, tail, written, done } in marks {
             let written = written.and_then(|()| match together {
                 Some(synced) => synced.map_err(io::Error::from),
                 None => file.sync_all(),
